@@ -1,0 +1,1 @@
+//! Weft's control side: who should be connected, and why.
