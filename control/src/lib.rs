@@ -1,1 +1,3 @@
 //! Weft's control side: who should be connected, and why.
+
+pub mod sandbox;

@@ -1,3 +1,5 @@
 //! Frames in, frames out.
 
+#[cfg(feature = "os")]
+pub mod io;
 pub mod time;
