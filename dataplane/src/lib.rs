@@ -1,3 +1,4 @@
 //! Frames in, frames out.
 
 pub mod time;
+pub mod wire;
