@@ -3,3 +3,4 @@
 #[cfg(feature = "os")]
 pub mod io;
 pub mod time;
+pub mod wire;
