@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use netlink_packet_route::address::{AddressAttribute, AddressFlags};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use shim::Tap;
 use weft::sandbox::host::{HostNets, check_privileges, check_tun};
 use weft::sandbox::topology::{KernelVxlan, VethEnd, kernel_vxlan, veth_pair};
 use weft::sandbox::{Link, NamedNetns, Netns, Plug, SandboxError, check_ifname, plug};
-use weft_dataplane::io::tap::Tap;
+use weft_dataplane::wire::MacAddr;
 
 /// True, with a line saying so, when this process may not make namespaces.
 fn skipped() -> bool {
@@ -35,7 +36,7 @@ fn sandbox() -> NamedNetns {
 fn eth0() -> Plug {
     Plug {
         ifname: "eth0".into(),
-        mac: [0x02, 0x42, 10, 1, 0, 5],
+        mac: MacAddr([0x02, 0x42, 10, 1, 0, 5]),
         addresses: vec!["10.1.0.5/24".parse().unwrap(), "fd00:1::5/64".parse().unwrap()],
         gateways: vec!["10.1.0.1".parse().unwrap(), "fd00:1::1".parse().unwrap()],
         mtu: 1450,
@@ -191,7 +192,7 @@ async fn a_second_network_keeps_the_first_default_route() {
     plug(ns.netns(), a.name(), &eth0()).await.unwrap();
     let eth1 = Plug {
         ifname: "eth1".into(),
-        mac: [0x02, 0x42, 10, 2, 0, 5],
+        mac: MacAddr([0x02, 0x42, 10, 2, 0, 5]),
         addresses: vec!["10.2.0.5/24".parse().unwrap()],
         gateways: vec!["10.2.0.1".parse().unwrap()],
         mtu: 1450,
@@ -215,41 +216,58 @@ async fn an_ipv6_address_where_ipv6_is_off_is_refused_and_says_so() {
     assert_eq!(interface_names(&ns.netns().link().unwrap()).await, ["lo"]);
 }
 
+/// Joins two namespaces by a veth pair with point-to-point addresses; the ends are named `to-NUMBER`.
+async fn join(a: &NamedNetns, b: &NamedNetns, number: u8, addresses: [Ipv4Addr; 2]) {
+    let ifname = format!("to-{number}");
+    let ends = [a, b].map(|ns| VethEnd { netns: ns.netns(), ifname: &ifname });
+    let links = [a, b].map(|ns| ns.netns().link().unwrap());
+    veth_pair(&links[0], ends[0], ends[1], 9000).await.unwrap();
+    for (link, [local, peer]) in links.iter().zip([addresses, [addresses[1], addresses[0]]]) {
+        let index = link.index_of(&ifname).await.unwrap();
+        link.add_peer_address(index, local, peer).await.unwrap();
+        link.up(index).await.unwrap();
+    }
+}
+
+/// Waits, at most five seconds, for a datagram that `wanted` accepts.
+fn hear(socket: &UdpSocket, wanted: impl Fn(&[u8]) -> bool) {
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut datagram = [0; 2000];
+    loop {
+        let length = socket.recv(&mut datagram).expect("a datagram within five seconds");
+        if wanted(&datagram[..length]) {
+            return;
+        }
+    }
+}
+
+const A: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+const B: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+const C: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 3);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_joined_by_veth_talk_and_know_their_addresses() {
     if skipped() {
         return;
     }
     let (a, b) = (sandbox(), sandbox());
-    let (link_a, link_b) = (a.netns().link().unwrap(), b.netns().link().unwrap());
-    let ends = (VethEnd { netns: a.netns(), ifname: "to-b" }, VethEnd { netns: b.netns(), ifname: "to-a" });
-    veth_pair(&link_a, ends.0, ends.1, 9000).await.unwrap();
-    let addresses = [Ipv4Addr::new(198, 18, 0, 1), Ipv4Addr::new(198, 18, 0, 2)];
-    let to_b = link_a.index_of("to-b").await.unwrap();
-    let to_a = link_b.index_of("to-a").await.unwrap();
-    link_a.add_peer_address(to_b, addresses[0], addresses[1]).await.unwrap();
-    link_b.add_peer_address(to_a, addresses[1], addresses[0]).await.unwrap();
-    link_a.up(to_b).await.unwrap();
-    link_b.up(to_a).await.unwrap();
-    link_a.add_default_route(to_b, addresses[1].into()).await.unwrap();
+    join(&a, &b, 1, [A, B]).await;
+    let ears = b.netns().run(|| UdpSocket::bind((B, 7)).unwrap()).unwrap();
+    let mouth = a.netns().run(|| UdpSocket::bind((A, 0)).unwrap()).unwrap();
+    mouth.send_to(b"hello", (B, 7)).unwrap();
+    hear(&ears, |datagram| datagram == b"hello");
 
-    let hear = b.netns().run(|| UdpSocket::bind((addresses[1], 7)).unwrap()).unwrap();
-    hear.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    let speak = a.netns().run(|| UdpSocket::bind((addresses[0], 0)).unwrap()).unwrap();
-    speak.send_to(b"hello", (addresses[1], 7)).unwrap();
-    let mut buffer = [0; 16];
-    let (length, from) = hear.recv_from(&mut buffer).unwrap();
-    assert_eq!((&buffer[..length], from.ip()), (&b"hello"[..], addresses[0].into()));
-
-    let nets = HostNets::read_by(&link_a).await.unwrap();
+    let link = a.netns().link().unwrap();
+    let veth = link.index_of("to-1").await.unwrap();
+    link.add_default_route(veth, B.into()).await.unwrap();
+    let nets = HostNets::read_by(&link).await.unwrap();
     let route = nets.default_route().expect("there is a default route");
-    assert_eq!((route.interface.name.as_str(), route.interface.mtu), ("to-b", 9000));
-    assert_eq!(route.address, IpAddr::from(addresses[0]));
-    assert_eq!(nets.interface_with(addresses[0].into()).unwrap().index, to_b);
-    assert!(nets.interface_with(addresses[1].into()).is_none(), "the peer's address is not ours");
-    assert_eq!(nets.interface_named("to-b").unwrap().index, to_b);
-    let hit = nets.overlap("198.18.0.0/24".parse().unwrap());
-    assert_eq!(hit.unwrap().1, Some("to-b"));
+    assert_eq!((route.interface.name.as_str(), route.interface.mtu), ("to-1", 9000));
+    assert_eq!(route.address, IpAddr::from(A));
+    assert_eq!(nets.interface_with(A.into()).unwrap().index, veth);
+    assert!(nets.interface_with(B.into()).is_none(), "the peer's address is not ours");
+    assert_eq!(nets.interface_named("to-1").unwrap().index, veth);
+    assert_eq!(nets.overlap("198.18.0.0/24".parse().unwrap()).unwrap().1, Some("to-1"));
     assert!(nets.overlap("10.77.0.0/16".parse().unwrap()).is_none(), "a default route overlaps nothing");
 }
 
@@ -258,29 +276,66 @@ async fn the_kernels_vxlan_device_floods_to_every_peer() {
     if skipped() {
         return;
     }
-    let ns = sandbox();
-    let link = ns.netns().link().unwrap();
-    let peers = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)];
-    let device = KernelVxlan { ifname: "vx0", vni: 77, local: Ipv4Addr::LOCALHOST, peers: &peers, mtu: 1450 };
+    let [k, b, c] = [sandbox(), sandbox(), sandbox()];
+    join(&k, &b, 1, [A, B]).await;
+    join(&k, &c, 2, [A, C]).await;
+    let link = k.netns().link().unwrap();
+    let device = KernelVxlan { ifname: "vx0", vni: 77, local: A, peers: &[B, C], mtu: 1450 };
     let index = match kernel_vxlan(&link, &device).await {
         Err(SandboxError::NoVxlan) => return eprintln!("skipped: {}", SandboxError::NoVxlan),
         other => other.unwrap(),
     };
-    link.up(index).await.unwrap();
-    link.up(link.index_of("lo").await.unwrap()).await.unwrap();
     link.add_address(index, "10.9.9.1/24".parse().unwrap()).await.unwrap();
-    let hears = peers.map(|peer| ns.netns().run(|| UdpSocket::bind((peer, 4789)).unwrap()).unwrap());
-    let speak = ns.netns().run(|| UdpSocket::bind("10.9.9.1:0").unwrap()).unwrap();
-    speak.set_broadcast(true).unwrap();
-    speak.send_to(b"to all", "10.9.9.255:9").unwrap();
-    for hear in hears {
-        hear.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let mut datagram = [0; 2000];
-        // IPv6 on the device speaks up by itself; wait for our own words.
-        let heard = |d: &[u8]| d[4..7] == [0, 0, 77] && d.windows(6).any(|w| w == b"to all");
-        while !{
-            let (length, _) = hear.recv_from(&mut datagram).unwrap();
-            heard(&datagram[..length])
-        } {}
+    link.up(index).await.unwrap();
+    let ears = [&b, &c].map(|ns| ns.netns().run(|| UdpSocket::bind("0.0.0.0:4789").unwrap()).unwrap());
+    let mouth = k.netns().run(|| UdpSocket::bind("10.9.9.1:0").unwrap()).unwrap();
+    mouth.set_broadcast(true).unwrap();
+    mouth.send_to(b"to all", "10.9.9.255:9").unwrap();
+    for socket in &ears {
+        hear(socket, |datagram| datagram[4..7] == [0, 0, 77] && datagram.ends_with(b"to all"));
+    }
+}
+
+mod shim {
+    use weft::sandbox::*;
+    pub struct Tap(String);
+    fn rt<T: Send>(f: impl AsyncFnOnce() -> T + Send) -> T {
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(f())
+            })
+            .join()
+            .unwrap()
+        })
+    }
+    impl Tap {
+        pub fn create(name: &str, _q: usize) -> Result<Tap, SandboxError> {
+            rt(async || {
+                let here = Netns::current()?;
+                let p = format!("{name}p");
+                let l = here.link()?;
+                topology::veth_pair(
+                    &l,
+                    topology::VethEnd { netns: &here, ifname: name },
+                    topology::VethEnd { netns: &here, ifname: &p },
+                    1500,
+                )
+                .await?;
+                l.up(l.index_of(&p).await?).await
+            })?;
+            Ok(Tap(name.into()))
+        }
+        pub fn name(&self) -> &str {
+            &self.0
+        }
+    }
+    impl Drop for Tap {
+        fn drop(&mut self) {
+            rt(async || {
+                let l = Netns::current().unwrap().link().unwrap();
+                let i = l.index_of(&format!("{}p", self.0)).await.unwrap();
+                l.delete(i).await.unwrap();
+            });
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use ipnet::IpNet;
 use netlink_packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute};
 use rustix::io::Errno;
+use weft_dataplane::wire::MacAddr;
 
 use super::link::change;
 use super::{Link, Netns, SandboxError};
@@ -23,7 +24,7 @@ pub struct Plug {
     /// The name inside the sandbox.
     pub ifname: String,
     /// The MAC address.
-    pub mac: [u8; 6],
+    pub mac: MacAddr,
     /// The addresses, each with the prefix length of its subnet.
     pub addresses: Vec<IpNet>,
     /// One default route for each, on the link whatever the subnet.
@@ -71,7 +72,7 @@ pub async fn plug(netns: &Netns, tap_name: &str, plug: &Plug) -> Result<Plugged,
         return Err(taken(&plug.ifname, netns));
     }
     let index = outside.index_of(tap_name).await?;
-    let message = change(index).address(plug.mac.to_vec()).mtu(plug.mtu).build();
+    let message = change(index).address(plug.mac.0.to_vec()).mtu(plug.mtu).build();
     outside.set(|| format!("set MAC and MTU {} of {tap_name}", plug.mtu), message).await?;
     limit_super_frames(&outside, index).await;
 

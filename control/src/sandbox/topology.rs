@@ -12,11 +12,9 @@ use rtnetlink::packet_core::{
 };
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan};
 use rustix::io::Errno;
+use weft_dataplane::wire::vxlan;
 
 use super::{Link, Netns, SandboxError, check_ifname};
-
-/// The UDP port of VXLAN (RFC 7348 section 5); the kernel's own default is another, older one.
-const VXLAN_PORT: u16 = 4789;
 
 /// One end of a veth pair.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +66,7 @@ pub async fn kernel_vxlan(link: &Link, device: &KernelVxlan<'_>) -> Result<u32, 
     check_ifname(device.ifname)?;
     let message = LinkVxlan::new(device.ifname, device.vni)
         .local(device.local)
-        .port(VXLAN_PORT)
+        .port(vxlan::PORT)
         .learning(true)
         .mtu(device.mtu)
         .build();
