@@ -1,4 +1,5 @@
 //! Frames in, frames out.
 
+pub mod offload;
 pub mod time;
 pub mod wire;
