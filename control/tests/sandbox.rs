@@ -1,4 +1,5 @@
 //! The sandbox room against real namespaces. Needs root; elsewhere each test says that it was skipped.
+#![allow(clippy::unwrap_used, reason = "a test's helpers are tests too")]
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
@@ -8,10 +9,10 @@ use std::time::Duration;
 
 use netlink_packet_route::address::{AddressAttribute, AddressFlags};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use shim::Tap;
 use weft::sandbox::host::{HostNets, check_privileges, check_tun};
 use weft::sandbox::topology::{KernelVxlan, VethEnd, kernel_vxlan, veth_pair};
 use weft::sandbox::{Link, NamedNetns, Netns, Plug, SandboxError, check_ifname, plug};
+use weft_dataplane::io::tap::Tap;
 use weft_dataplane::wire::MacAddr;
 
 /// True, with a line saying so, when this process may not make namespaces.
@@ -293,49 +294,5 @@ async fn the_kernels_vxlan_device_floods_to_every_peer() {
     mouth.send_to(b"to all", "10.9.9.255:9").unwrap();
     for socket in &ears {
         hear(socket, |datagram| datagram[4..7] == [0, 0, 77] && datagram.ends_with(b"to all"));
-    }
-}
-
-mod shim {
-    use weft::sandbox::*;
-    pub struct Tap(String);
-    fn rt<T: Send>(f: impl AsyncFnOnce() -> T + Send) -> T {
-        std::thread::scope(|s| {
-            s.spawn(|| {
-                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(f())
-            })
-            .join()
-            .unwrap()
-        })
-    }
-    impl Tap {
-        pub fn create(name: &str, _q: usize) -> Result<Tap, SandboxError> {
-            rt(async || {
-                let here = Netns::current()?;
-                let p = format!("{name}p");
-                let l = here.link()?;
-                topology::veth_pair(
-                    &l,
-                    topology::VethEnd { netns: &here, ifname: name },
-                    topology::VethEnd { netns: &here, ifname: &p },
-                    1500,
-                )
-                .await?;
-                l.up(l.index_of(&p).await?).await
-            })?;
-            Ok(Tap(name.into()))
-        }
-        pub fn name(&self) -> &str {
-            &self.0
-        }
-    }
-    impl Drop for Tap {
-        fn drop(&mut self) {
-            rt(async || {
-                let l = Netns::current().unwrap().link().unwrap();
-                let i = l.index_of(&format!("{}p", self.0)).await.unwrap();
-                l.delete(i).await.unwrap();
-            });
-        }
     }
 }
