@@ -228,6 +228,9 @@ async fn join(a: &NamedNetns, b: &NamedNetns, number: u8, addresses: [Ipv4Addr; 
         link.add_peer_address(index, local, peer).await.unwrap();
         link.up(index).await.unwrap();
     }
+    for link in &links {
+        link.until_running(&ifname).await.unwrap();
+    }
 }
 
 /// Waits, at most five seconds, for a datagram that `wanted` accepts.

@@ -38,7 +38,7 @@ pub(super) const CONTAINER_IFNAME: &str = "eth0";
 /// Everything that must be removed again. It outlives the show, however that ends.
 #[derive(Default)]
 pub(super) struct Lab {
-    /// The start of every name: unique among the processes alive.
+    /// The start of every name.
     prefix: String,
     directory: Option<TempDir>,
     namespaces: Vec<Arc<NamedNetns>>,
@@ -95,8 +95,9 @@ pub(super) struct Cast {
 }
 
 impl Lab {
-    pub(super) fn new() -> Self {
-        Self { prefix: format!("wfd{:x}", std::process::id()), ..Self::default() }
+    /// An empty lab; all its names will start with `prefix`.
+    pub(super) fn new(prefix: String) -> Self {
+        Self { prefix, ..Self::default() }
     }
 
     /// How many namespaces there are.
@@ -201,5 +202,6 @@ async fn join(a: &Host, b: &Host) -> Result<(), DemoError> {
         host.link.add_peer_address(index, host.vtep, peer).await?;
         host.link.up(index).await?;
     }
-    Ok(())
+    a.link.until_running(&to_b).await?;
+    Ok(b.link.until_running(&to_a).await?)
 }

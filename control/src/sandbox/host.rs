@@ -16,6 +16,10 @@ use super::{Link, Netns, SandboxError};
 
 const TUN: &str = "/dev/net/tun";
 
+/// Routes wider than this prefix length are default routes in pieces (VPNs add 0.0.0.0/1 and 128.0.0.0/1, IPv6 has
+/// 2000::/3); they say nothing about who uses an address.
+const WIDEST_ROUTE: u8 = 8;
+
 /// Why this process cannot do the daemon's work here.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
@@ -168,7 +172,8 @@ impl HostNets {
     #[must_use]
     pub fn overlap(&self, subnet: IpNet) -> Option<(IpNet, Option<&str>)> {
         let addresses = self.addresses.iter().map(|(index, net)| (*net, Some(*index)));
-        let routes = self.routes.iter().filter(|r| r.to.prefix_len() > 0).map(|r| (r.to, r.interface));
+        let routes =
+            self.routes.iter().filter(|r| r.to.prefix_len() >= WIDEST_ROUTE).map(|r| (r.to, r.interface));
         let mut nets = addresses.chain(routes).filter(|(net, _)| !is_link_local(net.network()));
         let (net, index) = nets.find(|(net, _)| overlaps(*net, subnet))?;
         Some((net, index.and_then(|i| self.interface(i)).map(|i| i.name.as_str())))
@@ -236,4 +241,62 @@ fn route(message: &RouteMessage) -> Option<Route> {
     };
     let to = IpNet::new(destination.unwrap_or(any), message.header.destination_prefix_length).ok()?;
     Some(Route { to, interface, metric })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    fn host() -> HostNets {
+        let interface = |index, name: &str| Interface { index, name: name.into(), mtu: 1500 };
+        let route = |to, index, metric| Route { to: net(to), interface: Some(index), metric };
+        HostNets {
+            interfaces: vec![interface(1, "lo"), interface(2, "eth0"), interface(3, "tun0")],
+            addresses: vec![
+                (1, net("127.0.0.1/8")),
+                (2, net("169.254.3.4/16")),
+                (2, net("192.0.2.7/24")),
+                (2, net("fe80::7/64")),
+                (2, net("2001:db8::7/64")),
+                (3, net("203.0.113.9/32")),
+            ],
+            routes: vec![
+                route("::/0", 2, 1),
+                route("0.0.0.0/0", 2, 100),
+                route("0.0.0.0/0", 3, 50),
+                route("0.0.0.0/1", 3, 0),
+                route("172.20.0.0/14", 3, 0),
+            ],
+        }
+    }
+
+    #[test]
+    fn ipv4_and_the_smallest_metric_come_first() {
+        let route = host().default_route().unwrap();
+        assert_eq!((route.interface.name.as_str(), route.address), ("tun0", net("203.0.113.9/32").addr()));
+        let mut six = host();
+        six.routes.retain(|r| r.to.addr().is_ipv6());
+        assert_eq!(
+            six.default_route().unwrap().address,
+            net("2001:db8::7/64").addr(),
+            "not the link-local one"
+        );
+        six.routes.clear();
+        assert_eq!(six.default_route(), None);
+    }
+
+    #[test]
+    fn overlap_is_seen_from_either_side_and_default_routes_do_not_count() {
+        let host = host();
+        assert_eq!(host.overlap(net("192.0.2.128/25")), Some((net("192.0.2.7/24"), Some("eth0"))));
+        assert_eq!(host.overlap(net("192.0.0.0/16")), Some((net("192.0.2.7/24"), Some("eth0"))));
+        assert_eq!(host.overlap(net("172.21.5.0/24")), Some((net("172.20.0.0/14"), Some("tun0"))));
+        assert_eq!(host.overlap(net("10.0.0.0/8")), None);
+        assert_eq!(host.overlap(net("2001:db8:1::/64")), None);
+        assert_eq!(host.overlap(net("2001:db8::/32")), Some((net("2001:db8::7/64"), Some("eth0"))));
+    }
 }
