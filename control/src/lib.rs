@@ -4,4 +4,5 @@ pub mod config;
 pub mod error;
 pub mod ipam;
 pub mod model;
+pub mod network;
 pub mod sandbox;

@@ -29,6 +29,8 @@ pub use name::{IfName, IfNameError, Name, NameError};
 pub use options::{FDB_LIMIT_MAX, OptionError, STORM_KPPS_MAX, parse_options};
 pub use timestamp::rfc3339;
 
+use crate::sandbox::NetnsId;
+
 /// One broadcast domain.
 #[derive(Clone, Debug)]
 pub struct Network {
@@ -98,14 +100,5 @@ pub struct Sandbox {
     /// The path it was named by.
     pub path: PathBuf,
     /// Which namespace it is, whatever path leads there.
-    pub key: SandboxKey,
-}
-
-/// The device and inode of a namespace: two paths to one namespace have the same key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SandboxKey {
-    /// The device number of the namespace file system.
-    pub device: u64,
-    /// The inode number of the namespace.
-    pub inode: u64,
+    pub key: NetnsId,
 }
