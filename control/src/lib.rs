@@ -1,6 +1,7 @@
 //! Weft's control side: who should be connected, and why.
 
 pub mod config;
+pub mod demo;
 pub mod error;
 pub mod ipam;
 pub mod model;
