@@ -1,5 +1,6 @@
 //! Weft's control side: who should be connected, and why.
 
+pub mod api;
 pub mod config;
 pub mod demo;
 pub mod error;

@@ -124,7 +124,9 @@ impl Record {
 
 /// The one item whose id is `key` or begins with it.
 fn one_by_id<'a, T>(
-    key: &str, items: impl Iterator<Item = &'a T>, id: impl Fn(&T) -> Id,
+    key: &str,
+    items: impl Iterator<Item = &'a T>,
+    id: impl Fn(&T) -> Id,
 ) -> Result<Option<&'a T>, NetworkError> {
     if key.is_empty() {
         return Ok(None);

@@ -29,7 +29,9 @@ impl Manager {
     /// # Errors
     /// [`NetworkError`]; nothing has changed, and nothing is left in the namespace.
     pub fn connect(
-        &self, key: &str, request: &EndpointRequest,
+        &self,
+        key: &str,
+        request: &EndpointRequest,
     ) -> Result<(Network, Endpoint, Vec<String>), NetworkError> {
         if !request.netns.is_absolute() {
             return Err(NetworkError::RelativePath { netns: request.netns.clone() });
@@ -67,13 +69,13 @@ impl Manager {
     ///
     /// # Errors
     /// [`NetworkError::NoNetwork`], [`NetworkError::NoEndpoint`] or [`NetworkError::Ambiguous`].
-    pub fn disconnect(&self, key: &str, endpoint: &str) -> Result<Endpoint, NetworkError> {
+    pub fn disconnect(&self, key: &str, endpoint: &str) -> Result<(Network, Endpoint), NetworkError> {
         let mut book = self.book();
         let record = book.find(key)?;
-        let (network, endpoint) = (record.network.name.clone(), record.endpoint(endpoint)?.clone());
-        self.drop_endpoint(&mut book, &network, &endpoint);
-        tracing::info!(%network, endpoint = %endpoint.name, "endpoint disconnected");
-        Ok(endpoint)
+        let (network, endpoint) = (record.network.clone(), record.endpoint(endpoint)?.clone());
+        self.drop_endpoint(&mut book, &network.name, &endpoint);
+        tracing::info!(network = %network.name, endpoint = %endpoint.name, "endpoint disconnected");
+        Ok((network, endpoint))
     }
 
     /// The dataplane says that a port's TAP is no more: its namespace has died. The endpoint goes with it.
@@ -117,7 +119,11 @@ impl Manager {
 
     /// The packet side of connecting. On an error some of it may be done; [`Manager::drop_endpoint`] undoes all of it.
     fn bring_up(
-        &self, book: &Book, network: &Network, endpoint: &Endpoint, netns: &Netns,
+        &self,
+        book: &Book,
+        network: &Network,
+        endpoint: &Endpoint,
+        netns: &Netns,
     ) -> Result<Vec<String>, NetworkError> {
         let tap_name = format!("wf{:08x}", u32::from_ne_bytes(random()?));
         self.publish(book)?;
@@ -170,7 +176,8 @@ impl Claim<'_> {
         if let Some(owner) = record.endpoints.values().find(|endpoint| endpoint.mac == mac) {
             return Err(NetworkError::MacTaken { mac: mac.to_string(), owner: owner.name.clone() });
         }
-        let gateways = if record.network.internal { vec![] } else { pools.iter().map(|p| p.gateway()).collect() };
+        let gateways =
+            if record.network.internal { vec![] } else { pools.iter().map(|p| p.gateway()).collect() };
         record.pools = pools;
         let endpoint = Endpoint {
             id,

@@ -196,7 +196,9 @@ impl Explain for NetworkError {
             | Self::VniTaken { .. }
             | Self::UnderlayOverlap { .. }
             | Self::MacTaken { .. } => Code::Conflict,
-            Self::TooManyNetworks | Self::TooManyEndpoints | Self::TooManyCaptures | Self::OutOfIds => Code::Exhausted,
+            Self::TooManyNetworks | Self::TooManyEndpoints | Self::TooManyCaptures | Self::OutOfIds => {
+                Code::Exhausted
+            }
             Self::Random(_) => Code::Failed,
             Self::Ipam(error) => error.code(),
             Self::Option(error) => error.code(),

@@ -66,7 +66,8 @@ impl Plane for HostPlane {
 
     fn capture(&self, filter: CaptureFilter, labels: BTreeMap<PortId, String>) -> Option<Box<dyn Capture>> {
         // A port that was connected after the capture began has no label.
-        let label = move |port: PortId| labels.get(&port).cloned().unwrap_or_else(|| format!("port-{}", port.0));
+        let label =
+            move |port: PortId| labels.get(&port).cloned().unwrap_or_else(|| format!("port-{}", port.0));
         let capture = self.dataplane.capture(filter, label)?;
         Some(Box::new(capture))
     }

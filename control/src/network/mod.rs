@@ -23,11 +23,12 @@ mod plan;
 mod plane;
 mod request;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use weft_dataplane::runtime::{CaptureFilter, FdbRow};
+use weft_dataplane::runtime::CaptureFilter;
 use weft_dataplane::tables::{PORTS_MAX, PortId, SEGMENTS_MAX};
 
 pub use error::NetworkError;
@@ -83,7 +84,9 @@ impl Manager {
     /// # Errors
     /// [`NetworkError::Random`].
     pub fn new(
-        plane: Box<dyn Plane>, underlay: Option<Underlay>, peers: Vec<IpAddr>,
+        plane: Box<dyn Plane>,
+        underlay: Option<Underlay>,
+        peers: Vec<IpAddr>,
     ) -> Result<Self, NetworkError> {
         let ula = UlaPrefix::new(random()?);
         Ok(Self { plane, underlay, peers, ula, book: Mutex::default() })
@@ -115,12 +118,8 @@ impl Manager {
         }
         let options = parse_options(&request.options)?;
         let vni = plan::vni(&book, request)?;
-        let surroundings = Surroundings {
-            book: &book,
-            underlay: self.underlay.as_ref(),
-            peers: &self.peers,
-            ula: self.ula,
-        };
+        let surroundings =
+            Surroundings { book: &book, underlay: self.underlay.as_ref(), peers: &self.peers, ula: self.ula };
         let pools = surroundings.pools(request, || Ok(self.plane.occupied()?))?;
         let ipv6 = pools.iter().any(|pool| pool.net().addr().is_ipv6());
         let mtu = plan::mtu(request, self.underlay.as_ref(), ipv6)?;
@@ -190,23 +189,15 @@ impl Manager {
         self.book().find(key).map(Record::snapshot)
     }
 
-    /// The forwarding table of one network.
-    ///
-    /// # Errors
-    /// [`NetworkError::NoNetwork`] or [`NetworkError::Ambiguous`].
-    pub fn fdb(&self, key: &str) -> Result<(Snapshot, Vec<FdbRow>), NetworkError> {
-        let snapshot = self.network(key)?;
-        let rows = self.plane.fdb(snapshot.network.segment);
-        Ok((snapshot, rows))
-    }
-
     /// Starts copying frames: of one endpoint, of one network, or all. An endpoint's name need only be unique among
     /// those looked at.
     ///
     /// # Errors
     /// [`NetworkError`] when a name leads nowhere or to several.
     pub fn capture(
-        &self, network: Option<&str>, endpoint: Option<&str>,
+        &self,
+        network: Option<&str>,
+        endpoint: Option<&str>,
     ) -> Result<Box<dyn Capture>, NetworkError> {
         let book = self.book();
         let record = network.map(|key| book.find(key)).transpose()?;
@@ -233,6 +224,15 @@ impl Manager {
         if let Err(error) = self.publish(book) {
             tracing::error!(%error, "the dataplane refused smaller tables");
         }
+    }
+}
+
+impl fmt::Debug for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manager")
+            .field("underlay", &self.underlay)
+            .field("peers", &self.peers)
+            .finish_non_exhaustive()
     }
 }
 

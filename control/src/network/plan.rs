@@ -35,7 +35,9 @@ pub(super) fn vni(book: &Book, request: &NetworkRequest) -> Result<Option<Vni>, 
 
 /// The MTU: as asked for, or what the underlay leaves, or [`BRIDGE_MTU`].
 pub(super) fn mtu(
-    request: &NetworkRequest, underlay: Option<&Underlay>, ipv6: bool,
+    request: &NetworkRequest,
+    underlay: Option<&Underlay>,
+    ipv6: bool,
 ) -> Result<u16, NetworkError> {
     let largest = match (request.driver, underlay) {
         (Driver::Bridge, _) => u32::from(MTU_MAX),
@@ -69,7 +71,9 @@ impl Surroundings<'_> {
     /// The books of the network's subnets, IPv4 first. A network has an IPv4 subnet always, an IPv6 one when a subnet
     /// or `--ipv6` says so.
     pub(super) fn pools(
-        &self, request: &NetworkRequest, occupied: impl FnOnce() -> Result<Occupied, NetworkError>,
+        &self,
+        request: &NetworkRequest,
+        occupied: impl FnOnce() -> Result<Occupied, NetworkError>,
     ) -> Result<Vec<Pool>, NetworkError> {
         let [mut v4, mut v6] = by_family(&request.subnets)?;
         for net in [v4, v6].into_iter().flatten() {
@@ -109,7 +113,9 @@ impl Surroundings<'_> {
 
     /// A subnet that overlaps no other network, not the underlay, and nothing of the host.
     fn choose(
-        &self, occupied: &Occupied, choose: impl Fn(&[IpNet]) -> Result<IpNet, NetworkError>,
+        &self,
+        occupied: &Occupied,
+        choose: impl Fn(&[IpNet]) -> Result<IpNet, NetworkError>,
     ) -> Result<IpNet, NetworkError> {
         let networks = self.book.networks.values().flat_map(|record| &record.network.subnets);
         let mut busy: Vec<IpNet> = networks.map(|subnet| subnet.net).chain(self.underlay_nets()).collect();
