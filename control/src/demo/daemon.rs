@@ -52,13 +52,8 @@ impl Daemon {
             command.spawn()
         })?;
         let child = child.map_err(DemoError::io("start `weft daemon`"))?;
-        let control = Control::new(&home.join("weft.sock"));
+        let control = Control::new(host.label, home.join("weft.sock"));
         Ok(Self { host: host.label, netns: host.netns.netns().id(), child, log, control })
-    }
-
-    /// The letter of its host.
-    pub(super) fn host(&self) -> &'static str {
-        self.host
     }
 
     /// Waits until it says that it is ready.

@@ -11,6 +11,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
+use ipnet::Ipv4Net;
 use tempfile::TempDir;
 
 use super::broadcast::Member;
@@ -21,12 +22,8 @@ use crate::sandbox::{Link, NamedNetns, Netns, SandboxError};
 
 /// The networks' VNI and the next one.
 pub(super) const VNI: u32 = 4242;
-/// The subnet of both networks, as CIDR text.
-pub(super) const SUBNET: &str = "10.99.0.0/24";
-/// Its prefix length.
-const PREFIX: u8 = 24;
-/// Its broadcast address.
-pub(super) const BROADCAST: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 255);
+/// The subnet of both networks.
+pub(super) const SUBNET: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 99, 0, 0), 24);
 /// The underlay's MTU in bytes, that of an ordinary Ethernet.
 const UNDERLAY_MTU: u32 = 1500;
 /// What is left of it inside VXLAN over IPv4.
@@ -184,7 +181,7 @@ impl Lab {
             other => other?,
         };
         let ip = Ipv4Addr::new(10, 99, 0, 31);
-        let net = ipnet::Ipv4Net::new_assert(ip, PREFIX);
+        let net = Ipv4Net::new_assert(ip, SUBNET.prefix_len());
         host.link.add_address(index, net.into()).await?;
         host.link.up(index).await?;
         Ok(Some(Container { label: "k", ip, netns: Arc::clone(&host.netns) }))

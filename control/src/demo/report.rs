@@ -43,7 +43,7 @@ struct Part {
 /// The counters of one host's switch.
 #[derive(Clone, Debug)]
 pub(super) struct HostCounters {
-    pub(super) host: String,
+    pub(super) host: &'static str,
     pub(super) mode: String,
     pub(super) packets: u64,
     pub(super) bytes: u64,
@@ -192,7 +192,7 @@ mod tests {
     fn the_summary_lines_up_and_counts() {
         let mut report = report(false);
         report.counters(HostCounters {
-            host: "a".into(),
+            host: "a",
             mode: "udp-gso".into(),
             packets: 1234,
             bytes: 5_600_000,

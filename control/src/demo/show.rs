@@ -35,7 +35,7 @@ pub(super) async fn show(lab: &mut Lab, report: &mut Report) -> Result<(), DemoE
 
     play(&cast, report).await;
     for daemon in &lab.daemons {
-        report.counters(daemon.control.counters(daemon.host()).await?);
+        report.counters(daemon.control.counters().await?);
     }
     Ok(())
 }
