@@ -143,8 +143,8 @@ async fn kill_own_processes_in(netns: NetnsId) -> usize {
     for pid in processes() {
         let proc = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
         let is_ours = own.is_some() && std::fs::read_link(proc.join("exe")).ok() == own;
-        let is_there = Netns::open(proc.join("ns/net")).is_ok_and(|n| n.id() == netns);
-        if is_ours && is_there && rustix::process::kill_process(pid, Signal::KILL).is_ok() {
+        let is_there = || Netns::open(proc.join("ns/net")).is_ok_and(|n| n.id() == netns);
+        if is_ours && is_there() && rustix::process::kill_process(pid, Signal::KILL).is_ok() {
             killed += 1;
             wait_until_gone(&proc).await;
         }

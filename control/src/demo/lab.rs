@@ -133,7 +133,8 @@ impl Lab {
     /// Where the daemons keep their files; `/run`, because a socket's path must be short.
     pub(super) fn directory(&mut self) -> Result<&Path, DemoError> {
         if self.directory.is_none() {
-            let made = tempfile::Builder::new().prefix("weft-demo-").tempdir_in("/run");
+            let prefix = format!("weft-demo-{:x}-", std::process::id());
+            let made = tempfile::Builder::new().prefix(&prefix).tempdir_in("/run");
             self.directory = Some(made.map_err(DemoError::io("make a directory in /run"))?);
         }
         Ok(self.directory.as_ref().map_or(Path::new("/run"), TempDir::path))
