@@ -10,11 +10,11 @@ use super::file::{Located, Settings};
 use super::{Config, ConfigError, DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, Reason};
 use crate::model::{IfName, Name};
 
-/// The most peers: BUM frames are copied to each of them by this host, so a thousand is past what is sensible.
-pub const PEERS_MAX: usize = 1024;
+/// The most peers: as many as one segment of the dataplane has members.
+pub const PEERS_MAX: usize = weft_dataplane::tables::VTEPS_MAX;
 
-/// The most worker threads: a TAP has at most 256 queues (`MAX_TAP_QUEUES`), one for each.
-pub const WORKERS_MAX: u32 = 256;
+/// The most worker threads that the dataplane starts.
+pub const WORKERS_MAX: u32 = 64;
 
 pub(super) fn check(settings: Settings) -> Result<Config, ConfigError> {
     if let Some(absent) = settings.absent.into_iter().next() {

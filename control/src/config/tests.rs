@@ -138,7 +138,7 @@ fn impossible_values_are_refused_with_their_line() {
     assert_eq!(reason_of("node = 'a b'"), (1, Reason::NotAName));
     assert_eq!(reason_of("run_dir = 'run'"), (1, Reason::NotAbsolute));
     assert_eq!(reason_of("[uplink]\ninterface = 'much-too-long-a-name'"), (2, Reason::NotAnInterface));
-    assert_eq!(reason_of("[dataplane]\nworkers = 257"), (2, Reason::TooManyWorkers));
+    assert_eq!(reason_of("[dataplane]\nworkers = 65"), (2, Reason::TooManyWorkers));
 }
 
 #[test]

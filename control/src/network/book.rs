@@ -24,6 +24,8 @@ pub(super) struct Record {
 #[derive(Debug, Default)]
 pub(super) struct Book {
     pub(super) networks: BTreeMap<Name, Record>,
+    /// Nothing may be added any more.
+    pub(super) closed: bool,
     last_segment: u32,
     last_port: u32,
 }

@@ -36,7 +36,7 @@ impl Manager {
         if !request.netns.is_absolute() {
             return Err(NetworkError::RelativePath { netns: request.netns.clone() });
         }
-        let mut book = self.book();
+        let mut book = self.open_book()?;
         if book.endpoints().count() >= ENDPOINTS_MAX {
             return Err(NetworkError::TooManyEndpoints);
         }

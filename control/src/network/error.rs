@@ -173,6 +173,9 @@ pub enum NetworkError {
     /// Every number for segments or ports was given out once.
     #[error("this daemon has used up its identifiers")]
     OutOfIds,
+    /// The daemon is ending.
+    #[error("the daemon is stopping")]
+    Closing,
     /// No randomness.
     #[error("the kernel gave no random bytes: {0}")]
     Random(rustix::io::Errno),
@@ -196,9 +199,11 @@ impl Explain for NetworkError {
             | Self::VniTaken { .. }
             | Self::UnderlayOverlap { .. }
             | Self::MacTaken { .. } => Code::Conflict,
-            Self::TooManyNetworks | Self::TooManyEndpoints | Self::TooManyCaptures | Self::OutOfIds => {
-                Code::Exhausted
-            }
+            Self::TooManyNetworks
+            | Self::TooManyEndpoints
+            | Self::TooManyCaptures
+            | Self::OutOfIds
+            | Self::Closing => Code::Exhausted,
             Self::Random(_) => Code::Failed,
             Self::Ipam(error) => error.code(),
             Self::Option(error) => error.code(),
@@ -237,7 +242,7 @@ impl Explain for NetworkError {
             Self::MacTaken { .. } => "choose another --mac".into(),
             Self::TooManyNetworks => "remove one first".into(),
             Self::TooManyEndpoints => "disconnect one first".into(),
-            Self::OutOfIds => "restart it".into(),
+            Self::OutOfIds | Self::Closing => "start it again".into(),
             Self::Random(_) => "try again".into(),
             Self::Ipam(error) => return error.remedy(),
             Self::Option(error) => return error.remedy(),

@@ -109,7 +109,7 @@ impl Manager {
     /// # Errors
     /// [`NetworkError`]; nothing has changed.
     pub fn create(&self, request: &NetworkRequest) -> Result<Snapshot, NetworkError> {
-        let mut book = self.book();
+        let mut book = self.open_book()?;
         if book.networks.contains_key(&request.name) {
             return Err(NetworkError::NetworkExists { name: request.name.clone() });
         }
@@ -167,9 +167,10 @@ impl Manager {
         Ok(snapshot)
     }
 
-    /// Removes all that was made, in preparation of the end.
-    pub fn remove_all(&self) {
+    /// Removes all that was made, for good: nothing can be created or connected any more.
+    pub fn close(&self) {
         let mut book = self.book();
+        book.closed = true;
         book.endpoints().for_each(|(_, endpoint)| self.plane.close_port(endpoint.port));
         book.networks.clear();
         self.publish_removal(&book);
@@ -213,6 +214,12 @@ impl Manager {
     fn book(&self) -> MutexGuard<'_, Book> {
         // A panic while the book was held is a bug, but the book itself is changed in single steps.
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The book, unless nothing may be added any more.
+    fn open_book(&self) -> Result<MutexGuard<'_, Book>, NetworkError> {
+        let book = self.book();
+        if book.closed { Err(NetworkError::Closing) } else { Ok(book) }
     }
 
     fn publish(&self, book: &Book) -> Result<(), NetworkError> {
