@@ -1,8 +1,8 @@
 //! Frames for property tests, built by etherparse so that the grammar does not judge itself.
 
 use etherparse::{
-    IpFragOffset, IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, Ipv6Extensions, Ipv6FragmentHeader,
-    Ipv6Header, Ipv6RawExtHeader, PacketBuilder, PacketBuilderStep, TcpHeader, VlanId,
+    IpAuthHeader, IpFragOffset, IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, Ipv6Extensions,
+    Ipv6FragmentHeader, Ipv6Header, Ipv6RawExtHeader, PacketBuilder, PacketBuilderStep, TcpHeader, VlanId,
 };
 use proptest::prelude::*;
 
@@ -21,7 +21,17 @@ pub(crate) struct Recipe {
 #[derive(Clone, Debug)]
 pub(crate) enum Network {
     V4 { addresses: [[u8; 4]; 2], tos: u8, identification: u16, option_words: usize },
-    V6 { addresses: [[u8; 16]; 2], traffic_class: u8, hop_by_hop: bool, options: bool, atomic: bool },
+    V6 { addresses: [[u8; 16]; 2], traffic_class: u8, chain: Chain },
+}
+
+/// The IPv6 extension headers there are, in the order in which they stand.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Chain {
+    pub(crate) hop_by_hop: bool,
+    pub(crate) options: bool,
+    /// A fragment header on a packet that is whole.
+    pub(crate) atomic: bool,
+    pub(crate) authentication: bool,
 }
 
 /// The transport header.
@@ -86,21 +96,26 @@ impl Network {
                 header.options = vec![1; option_words * 4][..].try_into().unwrap();
                 IpHeaders::Ipv4(header, Ipv4Extensions::default())
             }
-            Self::V6 { addresses: [source, destination], traffic_class, hop_by_hop, options, atomic } => {
-                let raw = |wanted: bool, len| {
-                    wanted.then(|| Ipv6RawExtHeader::new_raw(IpNumber::TCP, &vec![0; len]).unwrap())
-                };
-                let fragment = Ipv6FragmentHeader::new(IpNumber::TCP, IpFragOffset::ZERO, false, 9);
-                let extensions = Ipv6Extensions {
-                    hop_by_hop_options: raw(hop_by_hop, 6),
-                    destination_options: raw(options, 22),
-                    fragment: atomic.then_some(fragment),
-                    ..Default::default()
-                };
+            Self::V6 { addresses: [source, destination], traffic_class, chain } => {
                 let header =
                     Ipv6Header { traffic_class, hop_limit: 64, source, destination, ..Default::default() };
-                IpHeaders::Ipv6(header, extensions)
+                IpHeaders::Ipv6(header, chain.headers())
             }
+        }
+    }
+}
+
+impl Chain {
+    fn headers(self) -> Ipv6Extensions {
+        // etherparse puts the right next-header numbers in.
+        let next = IpNumber::TCP;
+        let raw = |len| Ipv6RawExtHeader::new_raw(next, &vec![0; len]).unwrap();
+        Ipv6Extensions {
+            hop_by_hop_options: self.hop_by_hop.then(|| raw(6)),
+            destination_options: self.options.then(|| raw(22)),
+            fragment: self.atomic.then(|| Ipv6FragmentHeader::new(next, IpFragOffset::ZERO, false, 9)),
+            auth: self.authentication.then(|| IpAuthHeader::new(next, 1, 2, &[3; 12]).unwrap()),
+            ..Default::default()
         }
     }
 }
@@ -118,9 +133,7 @@ pub(crate) fn network() -> impl Strategy<Value = Network> {
             |(addresses, traffic_class, hop_by_hop, options)| Network::V6 {
                 addresses,
                 traffic_class,
-                hop_by_hop,
-                options,
-                atomic: false
+                chain: Chain { hop_by_hop, options, ..Default::default() }
             }
         ),
     ]
@@ -150,31 +163,37 @@ pub(crate) fn recipe(
 /// Small recipes of every kind.
 pub(crate) fn any_recipe() -> impl Strategy<Value = Recipe> {
     let echo = any::<(u16, u16)>().prop_map(|(ident, sequence)| Transport::Echo { ident, sequence });
-    (recipe(prop_oneof![tcp(), udp(), echo], 0..80), prop::bool::weighted(0.1)).prop_map(
-        |(mut recipe, whole)| {
-            if let Network::V6 { atomic, .. } = &mut recipe.network {
-                *atomic = whole;
+    let rare = || prop::bool::weighted(0.1);
+    (recipe(prop_oneof![tcp(), udp(), echo], 0..80), rare(), rare()).prop_map(
+        |(mut recipe, whole, signed)| {
+            if let Network::V6 { chain, .. } = &mut recipe.network {
+                (chain.atomic, chain.authentication) = (whole, signed);
             }
             recipe
         },
     )
 }
 
-/// Bytes to be read as a frame: well-formed ones with some bytes replaced and the end cut off, or pure noise.
+/// Bytes to be read as a frame: well-formed ones with some bytes changed, often by one, and often cut off at the
+/// end; or pure noise.
 pub(crate) fn hostile() -> impl Strategy<Value = Vec<u8>> {
-    let changes = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6);
-    let mangled = (any_recipe(), changes, prop_oneof![Just(usize::MAX), 0usize..120]).prop_map(
-        |(recipe, changes, len)| {
-            let mut frame = recipe.build();
-            // Most of the meaning is in the first bytes.
-            let span = frame.len().min(80);
-            for (at, value) in changes {
-                frame[at.index(span)] = value;
-            }
-            frame.truncate(len);
-            frame
-        },
-    );
+    let value = prop_oneof![
+        any::<u8>().prop_map(|value| (0, value)),
+        prop_oneof![Just(1u8), Just(255)].prop_map(|step| (1, step))
+    ];
+    let changes = proptest::collection::vec((any::<prop::sample::Index>(), value), 0..6);
+    let cut = prop_oneof![2 => Just(0usize), 1 => 1usize..3, 1 => 0usize..120];
+    let mangled = (any_recipe(), changes, cut).prop_map(|(recipe, changes, cut)| {
+        let mut frame = recipe.build();
+        // Most of the meaning is in the first bytes.
+        let span = frame.len().min(80);
+        for (at, (keep, value)) in changes {
+            let byte = &mut frame[at.index(span)];
+            *byte = (*byte * keep).wrapping_add(value);
+        }
+        frame.truncate(frame.len().saturating_sub(cut));
+        frame
+    });
     prop_oneof![4 => mangled, 1 => proptest::collection::vec(any::<u8>(), 0..120)]
 }
 

@@ -212,3 +212,20 @@ fn ipv6_chains_end() {
         "the second must not hide the first"
     );
 }
+
+#[test]
+fn tags_that_are_cut_off_stay() {
+    let mut frame = vec![0; 12];
+    frame.extend([0x88, 0xa8, 0, 2, 0x81, 0, 0, 3, 8, 0, 0x45]);
+    for len in 0..=frame.len() {
+        let mut cut = frame[..len].to_vec();
+        let (removed, l3) = match len {
+            0..18 => (0, None),
+            18..22 => (4, None),
+            _ => (8, Some((EtherType::IPV4, 22))),
+        };
+        assert_eq!(vlan::untagged(&cut), l3, "{len} bytes");
+        assert_eq!(vlan::is_tagged(&cut), len >= 14, "{len} bytes");
+        assert_eq!(vlan::strip(&mut cut).1, removed, "{len} bytes");
+    }
+}

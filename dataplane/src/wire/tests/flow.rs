@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 
 use crate::wire::flow::{self, flow_hash};
-use crate::wire::testing::{Network, Recipe, Transport, any_recipe, hostile};
+use crate::wire::testing::{Chain, Network, Recipe, Transport, any_recipe, hostile};
 
 #[test]
 fn sixty_four_thousand_flows_use_the_port_range() {
@@ -14,13 +14,7 @@ fn sixty_four_thousand_flows_use_the_port_range() {
             macs: [[2; 6], [4; 6]],
             tags: 0,
             network: if v6 {
-                Network::V6 {
-                    addresses: [[0xfd; 16]; 2],
-                    traffic_class: 0,
-                    hop_by_hop: false,
-                    options: false,
-                    atomic: false,
-                }
+                Network::V6 { addresses: [[0xfd; 16]; 2], traffic_class: 0, chain: Chain::default() }
             } else {
                 Network::V4 {
                     addresses: [[10, 0, 0, 2], [10, 0, 0, 3]],
@@ -93,8 +87,8 @@ proptest! {
     fn fragments_of_a_datagram_hash_alike(
         mut recipe in any_recipe(), seed: u64, offset in 1u16..100, bytes: [u8; 4],
     ) {
-        if let Network::V6 { hop_by_hop, options, atomic, .. } = &mut recipe.network {
-            (*hop_by_hop, *options, *atomic) = (false, false, true);
+        if let Network::V6 { chain, .. } = &mut recipe.network {
+            *chain = Chain { atomic: true, ..Default::default() };
         }
         let l3 = 14 + 4 * recipe.tags;
         let mut first = recipe.build();
