@@ -1,9 +1,10 @@
 //! Every segment is a correct frame, and together they are what was to be sent.
 
 use super::*;
-use crate::offload::checksum::complete;
+use crate::offload::checksum::{complete, recognise};
 use crate::offload::segment::MAX_SEGMENTS;
-use crate::wire::testing::{any_recipe, hostile, noise, recipe, tcp, udp};
+use crate::offload::vnet;
+use crate::wire::testing::{Chain, any_recipe, hostile, noise, recipe, tcp, udp};
 use crate::wire::{Ipv4Packet, TcpFlags, TcpSegment};
 
 /// The segments of a frame, each as a frame.
@@ -184,4 +185,36 @@ fn a_super_frame_needs_a_partial_checksum_and_no_padding() {
     }
     frame.push(0);
     assert_eq!(segments(&frame, offload).err(), Some(OffloadError::Mismatch));
+}
+
+#[test]
+fn a_udp_segment_with_a_checksum_of_zero_gets_ones() {
+    let mut recipe = big(64 + 2);
+    recipe.transport = Transport::Udp { ports: [1, 2] };
+    recipe.payload[64..].fill(0);
+    let last = |recipe: &Recipe| {
+        let mut frame = recipe.build();
+        let offload = super_frame(recipe, &mut frame, 64);
+        frames(&segments(&frame, offload).unwrap()).pop().unwrap()
+    };
+    // The payload that brings the sum to all ones is the checksum over a payload of zero.
+    let zero = last(&recipe);
+    recipe.payload[64..].copy_from_slice(&zero[40..42]);
+    let part = last(&recipe);
+    assert_eq!(be16(&part, 40), 0xffff);
+    assert_eq!(verify(&part).unwrap(), &recipe.payload[64..]);
+}
+
+#[test]
+fn a_first_fragment_is_not_cut() {
+    let mut recipe = big(3_000);
+    let chain = Chain { atomic: true, ..Default::default() };
+    recipe.network = Network::V6 { addresses: [[0xfd; 16]; 2], traffic_class: 0, chain };
+    let mut frame = recipe.build();
+    frame[14 + 40 + 3] |= 1;
+    let offload = super_frame(&recipe, &mut frame, 1_000);
+    assert_eq!(segments(&frame, offload).err(), Some(OffloadError::Mismatch));
+    assert_eq!(recognise(&mut frame, 1_450), Err(OffloadError::Oversize));
+    assert_eq!(recognise(&mut frame, 9_000), Ok(Offload::NONE));
+    assert_eq!(vnet::parse(&vnet::emit(offload), &frame), Err(vnet::VnetError::ChecksumMisplaced));
 }

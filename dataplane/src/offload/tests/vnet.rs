@@ -161,3 +161,16 @@ fn fragments_owe_no_checksum() {
     frame[14 + 6] |= 0x20;
     assert_eq!(parse(&emit(offload), &frame), Err(VnetError::ChecksumMisplaced));
 }
+
+#[test]
+fn a_deeper_checksum_lies_in_the_payload_of_udp() {
+    let (mut frame, _) = tcp_frame();
+    frame[14 + 9] = protocol::UDP;
+    for start in 34..=50 {
+        for offset in [0, 1, 6, 7] {
+            let offload = Offload { checksum: Checksum::Partial { start, offset }, gso: None };
+            let fine = start >= 42 || (start, offset) == (34, 6);
+            assert_eq!(parse(&emit(offload), &frame).is_ok(), fine, "start {start}, offset {offset}");
+        }
+    }
+}
