@@ -63,6 +63,11 @@ impl Config {
         Config { address: Some(address), peers: peers.to_vec(), ..Config::default() }
     }
 
+    /// Writes `config.toml` for a daemon whose files are all in `directory`.
+    pub fn write(&self, directory: &Path) {
+        fs::write(directory.join("config.toml"), self.text(directory)).expect("our own directory");
+    }
+
     fn text(&self, directory: &Path) -> String {
         let here = directory.display();
         let mut text = format!("{}\nstate_dir = \"{here}/state\"\nrun_dir = \"{here}/run\"\n", self.top);
@@ -109,13 +114,21 @@ impl Daemon {
     /// When it does not end.
     #[track_caller]
     pub fn refusal(host: &Namespace, config: &Config) -> Outcome {
-        let mut daemon = Self::spawn(host, config);
-        let status = wait::until("the daemon refuses to start", || daemon.child.try_wait().expect("our child"));
+        Self::spawn(host, config).outcome()
+    }
+
+    /// How a daemon ends that is expected to refuse.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[track_caller]
+    pub fn outcome(mut self) -> Outcome {
+        let status = wait::until("the daemon refuses to start", || self.child.try_wait().expect("our child"));
         Outcome {
             command: "weft daemon".into(),
             code: status.code(),
-            stdout: fs::read_to_string(daemon.directory.path().join("stdout")).unwrap_or_default(),
-            stderr: daemon.stderr(),
+            stdout: fs::read_to_string(self.directory.path().join("stdout")).unwrap_or_default(),
+            stderr: self.stderr(),
         }
     }
 
@@ -123,8 +136,7 @@ impl Daemon {
     #[track_caller]
     pub fn spawn(host: &Namespace, config: &Config) -> Self {
         let directory = netns::scratch();
-        let file = directory.path().join("config.toml");
-        fs::write(&file, config.text(directory.path())).expect("our own directory");
+        config.write(directory.path());
         Self::spawn_in(host, directory, &[])
     }
 
@@ -132,14 +144,15 @@ impl Daemon {
     #[track_caller]
     pub fn spawn_in(host: &Namespace, directory: TempDir, args: &[&str]) -> Self {
         let open = |name: &str| File::create(directory.path().join(name)).expect("our own directory");
-        let child = Command::new("ip")
+        let child = Command::new("/sbin/ip")
             .args(["netns", "exec", host.name()])
             .arg(executable())
             .args(["daemon", "--config"])
             .arg(directory.path().join("config.toml"))
             .args(args)
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            // The daemon does its work by system calls: it is given no way to find a program.
+            .env("PATH", "/nonexistent")
             .envs(std::env::var_os("RUST_LOG").map(|level| ("RUST_LOG", level)))
             .stdin(Stdio::null())
             .stdout(open("stdout"))
@@ -180,7 +193,8 @@ impl Daemon {
     #[track_caller]
     pub fn json(&self, args: &[&str]) -> Value {
         let text = self.weft(&[args, &["--format", "json"]].concat()).must();
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{args:?} printed no JSON ({error}): {text}"))
+        serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{args:?} printed no JSON ({error}): {text}"))
     }
 
     /// The packet counters.
@@ -222,6 +236,9 @@ impl Drop for Daemon {
             eprintln!("the daemon wrote:\n{}", self.stderr());
             eprintln!("its counters:\n{}", self.weft(&["stats"]).stdout);
         }
+        if !self.alive() {
+            return;
+        }
         let _ = kill(self.pid(), Signal::SIGTERM);
         if wait::within(LIMIT, || self.child.try_wait().ok().flatten()).is_none() {
             eprintln!("the daemon does not end after SIGTERM");
@@ -245,7 +262,10 @@ impl Stats {
         let drops = json["drops"].as_object().unwrap_or_else(|| panic!("no drops in {json}"));
         Stats {
             packets: json["packets"].as_u64().unwrap_or_else(|| panic!("no packets in {json}")),
-            drops: drops.iter().map(|(reason, count)| (reason.clone(), count.as_u64().unwrap_or(0))).collect(),
+            drops: drops
+                .iter()
+                .map(|(reason, count)| (reason.clone(), count.as_u64().unwrap_or(0)))
+                .collect(),
         }
     }
 

@@ -1,7 +1,10 @@
 //! Ethernet frames and VXLAN datagrams, built and read with a library that is not the product's.
 
-use etherparse::{ArpOperation, ArpPacket, EtherType, NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
+use etherparse::{
+    ArpOperation, ArpPacket, EtherType, Ipv4Header, NetSlice, PacketBuilder, SlicedPacket, TransportSlice,
+};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A hardware address.
 pub type Mac = [u8; 6];
@@ -28,6 +31,9 @@ pub struct Station {
 }
 
 impl Station {
+    /// Everybody.
+    pub const EVERYBODY: Station = Station { mac: BROADCAST, ip: Ipv4Addr::new(10, 77, 0, 255) };
+
     /// A station that exists only in crafted frames: `02:99:00:00:00:N` at 10.77.0.N.
     pub fn made_up(number: u8) -> Self {
         Station { mac: [0x02, 0x99, 0, 0, 0, number], ip: Ipv4Addr::new(10, 77, 0, number) }
@@ -36,14 +42,14 @@ impl Station {
 
 /// A UDP datagram from one station to another, all checksums complete.
 pub fn udp(from: Station, to: Station, payload: &[u8]) -> Vec<u8> {
-    udp_from_port(from, to, 40_000, payload)
+    udp_ports(from, to, (40_000, TEST_PORT), payload)
 }
 
-/// The same with the source port chosen, to make another flow.
-pub fn udp_from_port(from: Station, to: Station, source_port: u16, payload: &[u8]) -> Vec<u8> {
+/// The same with source and destination port chosen.
+pub fn udp_ports(from: Station, to: Station, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
     let builder = PacketBuilder::ethernet2(from.mac, to.mac)
         .ipv4(from.ip.octets(), to.ip.octets(), 64)
-        .udp(source_port, TEST_PORT);
+        .udp(ports.0, ports.1);
     let mut frame = Vec::with_capacity(builder.size(payload.len()));
     builder.write(&mut frame, payload).expect("the payload fits");
     frame
@@ -51,11 +57,20 @@ pub fn udp_from_port(from: Station, to: Station, source_port: u16, payload: &[u8
 
 /// A UDP datagram over IPv6.
 pub fn udp6(from: (Mac, Ipv6Addr), to: (Mac, Ipv6Addr), ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
-    let builder = PacketBuilder::ethernet2(from.0, to.0)
-        .ipv6(from.1.octets(), to.1.octets(), 64)
-        .udp(ports.0, ports.1);
+    let builder =
+        PacketBuilder::ethernet2(from.0, to.0).ipv6(from.1.octets(), to.1.octets(), 64).udp(ports.0, ports.1);
     let mut frame = Vec::with_capacity(builder.size(payload.len()));
     builder.write(&mut frame, payload).expect("the payload fits");
+    frame
+}
+
+/// The same UDP datagram with an ECN field.
+pub fn udp_ecn(from: Station, to: Station, ecn: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = udp(from, to, payload);
+    let mut header = Ipv4Header::from_slice(&frame[14..]).expect("just written").0;
+    header.ecn = ecn.try_into().expect("two bits");
+    header.header_checksum = header.calc_header_checksum();
+    frame[14..34].copy_from_slice(&header.to_bytes());
     frame
 }
 
@@ -70,7 +85,13 @@ pub fn icmp6(from: (Mac, Ipv6Addr), to: (Mac, Ipv6Addr), kind: u8, word: [u8; 4]
 }
 
 /// An ARP message inside an Ethernet frame from `ethernet_from`, claiming to be `sender`.
-pub fn arp(ethernet_from: Mac, to: Mac, operation: ArpOperation, sender: Station, target: Station) -> Vec<u8> {
+pub fn arp(
+    ethernet_from: Mac,
+    to: Mac,
+    operation: ArpOperation,
+    sender: Station,
+    target: Station,
+) -> Vec<u8> {
     let packet = ArpPacket::new(
         etherparse::ArpHardwareId::ETHERNET,
         EtherType::IPV4,
@@ -94,6 +115,12 @@ pub fn plain(from: Mac, to: Mac, payload: &[u8]) -> Vec<u8> {
 /// The same frame with an 802.1Q tag of VLAN `id`.
 pub fn tagged(frame: &[u8], id: u16) -> Vec<u8> {
     [&frame[..12], &[0x81, 0x00], &id.to_be_bytes(), &frame[12..]].concat()
+}
+
+/// A payload unlike any other of this process; none is part of another.
+pub fn cookie(what: &str) -> Vec<u8> {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    format!("<{what} {}>", COUNTER.fetch_add(1, Ordering::Relaxed)).into_bytes()
 }
 
 /// True when `payload` occurs in the frame: how tests recognise their own among the kernel's chatter.
@@ -145,7 +172,7 @@ impl Outer {
         let builder = match self.ips {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
                 let mut header =
-                    etherparse::Ipv4Header::new(0, 64, etherparse::IpNumber::UDP, from.octets(), to.octets())
+                    Ipv4Header::new(0, 64, etherparse::IpNumber::UDP, from.octets(), to.octets())
                         .expect("an empty payload fits");
                 header.ecn = self.ecn.try_into().expect("two bits");
                 builder.ip(etherparse::IpHeaders::Ipv4(header, Default::default()))
@@ -205,7 +232,13 @@ impl Tunnelled {
             NetSlice::Ipv4(ip) => {
                 let header = ip.header();
                 let ips = (header.source_addr().into(), header.destination_addr().into());
-                (ips, header.ttl(), header.ecn().value(), header.dont_fragment(), header.is_fragmenting_payload())
+                (
+                    ips,
+                    header.ttl(),
+                    header.ecn().value(),
+                    header.dont_fragment(),
+                    header.is_fragmenting_payload(),
+                )
             }
             NetSlice::Ipv6(ip) => {
                 let header = ip.header();

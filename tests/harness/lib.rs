@@ -19,6 +19,7 @@ pub mod kernel_vtep;
 pub mod need;
 pub mod netns;
 pub mod ovs;
+pub mod random;
 pub mod raw;
 pub mod traffic;
 pub mod underlay;

@@ -57,8 +57,11 @@ fn kernel_has_vxlan() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| {
         let probe = Namespace::new("probe");
-        cmd::run("ip", &["-n", probe.name(), "link", "add", "vx", "type", "vxlan", "id", "1", "dstport", "4789"])
-            .ok()
+        cmd::run(
+            "ip",
+            &["-n", probe.name(), "link", "add", "vx", "type", "vxlan", "id", "1", "dstport", "4789"],
+        )
+        .ok()
     })
 }
 

@@ -105,8 +105,12 @@ impl Namespace {
     pub fn links(&self) -> Vec<String> {
         let shown = cmd::run("ip", &["-n", &self.name, "-json", "link", "show"]).must();
         let list: Value = serde_json::from_str(&shown).expect("ip writes JSON");
-        let mut names: Vec<String> =
-            list.as_array().into_iter().flatten().filter_map(|link| Some(link["ifname"].as_str()?.into())).collect();
+        let mut names: Vec<String> = list
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|link| Some(link["ifname"].as_str()?.into()))
+            .collect();
         names.sort();
         names
     }
@@ -136,7 +140,8 @@ impl Drop for Namespace {
 /// On anything else.
 #[track_caller]
 pub fn parse_mac(text: &str) -> [u8; 6] {
-    let bytes: Vec<u8> = text.split(':').map(|part| u8::from_str_radix(part, 16).expect("hexadecimal")).collect();
+    let bytes: Vec<u8> =
+        text.split(':').map(|part| u8::from_str_radix(part, 16).expect("hexadecimal")).collect();
     bytes.try_into().expect("six bytes")
 }
 

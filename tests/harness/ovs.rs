@@ -75,10 +75,11 @@ impl<'a> OvsVtep<'a> {
                 .map(|(option, file)| format!("{option}{}", here.join(file).display()));
         self.tool("ovsdb-server", &[&database, "--detach", "--no-chdir", &listen, &pid, &log]).must();
         self.vsctl_now(&["init"]);
-        let [pid, log] =
-            [("--pidfile=", "switch.pid"), ("--log-file=", "log")].map(|(o, f)| format!("{o}{}", here.join(f).display()));
+        let [pid, log] = [("--pidfile=", "switch.pid"), ("--log-file=", "log")]
+            .map(|(o, f)| format!("{o}{}", here.join(f).display()));
         let remote = self.database();
-        self.tool("ovs-vswitchd", &[&remote, "--disable-system", "--detach", "--no-chdir", &pid, &log]).must();
+        self.tool("ovs-vswitchd", &[&remote, "--disable-system", "--detach", "--no-chdir", &pid, &log])
+            .must();
     }
 
     fn underlay_bridge(&self) {
@@ -153,7 +154,9 @@ impl Drop for OvsVtep<'_> {
 
 /// Ends the daemon that wrote this pid file and waits until it has gone.
 fn end(pid_file: &Path) {
-    let Some(pid) = fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse().ok()) else { return };
+    let Some(pid) = fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse().ok()) else {
+        return;
+    };
     let pid = Pid::from_raw(pid);
     let _ = kill(pid, Signal::SIGTERM);
     if wait::within(cmd::LIMIT, || kill(pid, None).is_err().then_some(())).is_none() {

@@ -5,8 +5,8 @@ use crate::wait::PATIENCE;
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recvfrom, send, setsockopt, socket,
-    sockopt,
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recvfrom, send, setsockopt,
+    socket, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -33,7 +33,8 @@ impl RawSocket {
     pub fn open(ns: &Namespace, interface: &str) -> Self {
         let socket = ns.enter(|| {
             let flags = SockFlag::SOCK_CLOEXEC;
-            let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll).expect("as root");
+            let socket =
+                socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll).expect("as root");
             bind(socket.as_raw_fd(), &link_address(interface)).expect("the interface is up");
             socket
         });

@@ -1,6 +1,7 @@
 //! Honest traffic between two containers: pings, datagrams of every size, and a bulk transfer compared byte by byte.
 
 use crate::netns::Namespace;
+use crate::random::Random;
 use crate::wait;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -113,14 +114,7 @@ fn echo_until(socket: &UdpSocket, done: &AtomicBool) {
 }
 
 fn pattern() -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut step = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    (0..PATTERN).map(|_| step()).collect()
+    Random::new(1).bytes(PATTERN)
 }
 
 fn transmit(to: SocketAddr, pattern: &[u8], bytes: usize) -> std::io::Result<()> {

@@ -78,7 +78,8 @@ impl Underlay {
     /// Builds `count` hosts.
     #[track_caller]
     pub fn new(count: u8, family: Family, offloads: Offloads) -> Self {
-        let namespaces: Vec<Namespace> = (1..=count).map(|number| Namespace::new(&format!("host{number}"))).collect();
+        let namespaces: Vec<Namespace> =
+            (1..=count).map(|number| Namespace::new(&format!("host{number}"))).collect();
         let lan = match namespaces.as_slice() {
             [a, b] => {
                 veth(a, UPLINK, b, UPLINK);
@@ -153,7 +154,19 @@ fn add_address(ns: &Namespace, interface: &str, address: IpAddr, prefix: u8) {
 
 fn bridge(hosts: &[Namespace], offloads: Offloads) -> Namespace {
     let lan = Namespace::new("lan");
-    lan.ip(&["link", "add", "br0", "type", "bridge", "stp_state", "0", "forward_delay", "0", "mcast_snooping", "0"]);
+    lan.ip(&[
+        "link",
+        "add",
+        "br0",
+        "type",
+        "bridge",
+        "stp_state",
+        "0",
+        "forward_delay",
+        "0",
+        "mcast_snooping",
+        "0",
+    ]);
     lan.ip(&["link", "set", "br0", "up"]);
     for (number, host) in hosts.iter().enumerate() {
         let port = format!("p{number}");

@@ -7,7 +7,7 @@
 //! PEER and SECOND_PEER are VTEPs the daemon was told of, STRANGER is not. What the daemon puts on the wire is read
 //! there by a packet socket; what the far end says is written there byte by byte.
 
-use crate::daemon::{Config, Daemon};
+use crate::daemon::{Config, Daemon, Stats};
 use crate::frame::{self, Mac, Outer, OuterChecksum, Station, Tunnelled};
 use crate::netns::{self, Namespace};
 use crate::raw::RawSocket;
@@ -15,7 +15,7 @@ use crate::underlay::{Family, Offloads, UPLINK, Underlay};
 use crate::wait;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
-/// The VNI of the network that [`Wire::new`] creates.
+/// The VNI of the network that [`Wire::blue`] creates.
 pub const VNI: u32 = 7001;
 
 /// The name of that network.
@@ -46,7 +46,7 @@ pub struct Wire {
 impl Wire {
     /// A daemon on an IPv4 underlay with one overlay network, `blue`, 10.77.0.0/24.
     #[track_caller]
-    pub fn new() -> Self {
+    pub fn blue() -> Self {
         Self::with(Family::V4, &[])
     }
 
@@ -66,7 +66,8 @@ impl Wire {
         underlay.also(1, 3);
         underlay.also(1, 99);
         let [near_host, far_host] = underlay.hosts.as_slice() else { panic!("two hosts were made") };
-        let swallow = far_host.ns.enter(|| UdpSocket::bind((peer, frame::VXLAN_PORT)).expect("nobody else is there"));
+        let swallow =
+            far_host.ns.enter(|| UdpSocket::bind((peer, frame::VXLAN_PORT)).expect("nobody else is there"));
         let mut config = Config::new(near_host.address, &[peer, second_peer]);
         config.tail = tail.into();
         let daemon = Daemon::start(&near_host.ns, &config);
@@ -134,17 +135,28 @@ impl Wire {
         })
     }
 
-    /// Everything tunnelled that carries `payload`, up to a datagram that carries `end`.
+    /// What the daemon has put on the wire up to now: everything before a broadcast that `container` sends at last.
     #[track_caller]
-    pub fn all_tunnelled(&self, payload: &[u8], end: &[u8]) -> Vec<Tunnelled> {
-        let before = self.far.all_before(|bytes| Tunnelled::parse(bytes).is_some_and(|d| frame::carries(&d.inner, end)));
-        let datagrams = before.iter().filter_map(|bytes| Tunnelled::parse(bytes));
-        datagrams.filter(|datagram| frame::carries(&datagram.inner, payload)).collect()
+    pub fn put_on_the_wire(&self, container: &Container) -> Vec<Tunnelled> {
+        let end = frame::cookie("end");
+        container.tap.send(&frame::udp(container.station, Station::EVERYBODY, &end));
+        let is_end = |bytes: &[u8]| {
+            Tunnelled::parse(bytes).is_some_and(|datagram| frame::carries(&datagram.inner, &end))
+        };
+        self.far.all_before(is_end).iter().filter_map(|bytes| Tunnelled::parse(bytes)).collect()
     }
 
-    /// Waits until exactly `count` more drops than in `before` are counted under `reason`, and nothing else moved.
+    /// What has been delivered to `container` up to now: everything before a frame that the peer sends at last.
     #[track_caller]
-    pub fn await_drops(&self, before: &crate::daemon::Stats, reason: &str, count: u64) {
+    pub fn delivered_to(&self, vni: u32, container: &Container) -> Vec<Vec<u8>> {
+        let end = frame::cookie("end");
+        self.from_peer(vni, &frame::udp(Station::made_up(254), container.station, &end));
+        container.tap.all_before(|bytes| frame::carries(bytes, &end))
+    }
+
+    /// Waits until exactly `count` more drops than in `before` are counted under `reason`.
+    #[track_caller]
+    pub fn await_drops(&self, before: &Stats, reason: &str, count: u64) {
         let mut last = Default::default();
         let seen = wait::within(wait::PATIENCE, || {
             last = self.daemon.stats().moved_since(before);
@@ -216,13 +228,5 @@ impl Container {
         daemon.weft(&[line.as_slice(), options].concat()).must();
         let station = Station { mac: ns.mac("eth0"), ip };
         Container { tap: RawSocket::open(&ns, "eth0"), station, name, ns }
-    }
-
-    /// Everything delivered to it that carries `payload`, up to a frame that carries `end`.
-    #[track_caller]
-    pub fn delivered(&self, payload: &[u8], end: &[u8]) -> Vec<Vec<u8>> {
-        let mut before = self.tap.all_before(|bytes| frame::carries(bytes, end));
-        before.retain(|bytes| frame::carries(bytes, payload));
-        before
     }
 }
