@@ -1,0 +1,208 @@
+//! The road through the rooms, in order, with nothing else on it.
+//!
+//! ```text
+//!  from_port  : tags > guard > reserved? > learn > forward
+//!  from_tunnel: decap (I flag, VNI, peer, source, tag, ECN) > offload state > learn > forward (split horizon)
+//! ```
+//!
+//! A [`Datapath`] is a worker's view: it holds no packet state of its own, so that its answer depends on (tables, frame,
+//! now) alone, and it counts every answer it gives, once.
+
+use crate::offload::checksum::recognise;
+use crate::offload::{Offload, OffloadError};
+use crate::switch::{Location, Port, Segment, forward, guard};
+use crate::tables::{PortId, Tables};
+use crate::time::Moment;
+use crate::tunnel::{Envelope, Inner, Vtep, decap};
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::{Ecn, Ethernet, MacAddr, vlan};
+
+/// One Ethernet frame, or one super-frame, and how far its checksums and segmentation have got.
+#[derive(Debug)]
+pub struct Frame<'f> {
+    /// From the Ethernet header on.
+    pub bytes: &'f mut [u8],
+    /// What is left to do to it.
+    pub offload: Offload,
+}
+
+/// A frame with its verdict.
+#[derive(Debug)]
+pub struct Judged<'t, 'f> {
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// The segment it belongs to, unless it was refused before that was known.
+    pub segment: Option<&'t Segment>,
+    /// Where it came from, which is where it must not go.
+    pub ingress: Location,
+    /// The frame as it is to be sent on.
+    pub frame: Frame<'f>,
+}
+
+/// The pure core as one worker uses it.
+#[derive(Clone, Copy, Debug)]
+pub struct Datapath {
+    shard: usize,
+    seed: u64,
+}
+
+impl Datapath {
+    /// For the worker whose counters are shard `shard`. `seed` is the same on all workers of a host, so that a flow
+    /// keeps its outer source port.
+    #[must_use]
+    pub const fn new(shard: usize, seed: u64) -> Self {
+        Self { shard, seed }
+    }
+
+    /// The shard that this datapath counts on.
+    #[must_use]
+    pub const fn shard(&self) -> usize {
+        self.shard
+    }
+
+    /// Judges a frame that the endpoint of `port` sent.
+    #[must_use]
+    pub fn from_port<'t, 'f>(
+        &self,
+        tables: &'t Tables,
+        port: &'t Port,
+        mut frame: Frame<'f>,
+        now: Moment,
+    ) -> Judged<'t, 'f> {
+        let segment = tables.segment_of(port);
+        let ingress = Location::Local(port.id);
+        if !segment.passes_vlan() && vlan::is_tagged(frame.bytes) {
+            let (bytes, removed) = vlan::strip(frame.bytes);
+            frame = Frame { bytes, offload: frame.offload.shift(removed) };
+        }
+        let verdict =
+            self.port_verdict(tables, segment, port, frame.bytes, now).unwrap_or_else(Verdict::Drop);
+        self.judged(tables, verdict, Some(segment), ingress, frame)
+    }
+
+    /// Judges a datagram that `sender` sent to the tunnel port under the outer ECN field `outer`.
+    #[must_use]
+    pub fn from_tunnel<'t, 'f>(
+        &self,
+        tables: &'t Tables,
+        sender: Vtep,
+        outer: Ecn,
+        datagram: &'f mut [u8],
+        now: Moment,
+    ) -> Judged<'t, 'f> {
+        let ingress = Location::Remote(sender);
+        let Inner { segment, storm, frame } = match decap(tables, sender, outer, datagram) {
+            Ok(inner) => inner,
+            Err((segment, reason)) => {
+                let frame = Frame { bytes: &mut [], offload: Offload::NONE };
+                return self.judged(tables, Verdict::Drop(reason), segment, ingress, frame);
+            }
+        };
+        let (verdict, offload) = match recognise(frame, segment.mtu) {
+            Ok(offload) => {
+                let storm = (storm, segment.vtep_storm());
+                (switched(segment, ingress, frame, storm, now).unwrap_or_else(Verdict::Drop), offload)
+            }
+            Err(e) => (Verdict::Drop(e.into()), Offload::NONE),
+        };
+        self.judged(tables, verdict, Some(segment), ingress, Frame { bytes: frame, offload })
+    }
+
+    /// What the outer headers say when `inner`, a frame of `segment`, enters a tunnel.
+    #[must_use]
+    pub fn envelope(&self, segment: &Segment, inner: &[u8]) -> Option<Envelope> {
+        Envelope::of(segment, inner, self.seed)
+    }
+
+    /// Counts `count` frames that were lost after their verdict or before one could be asked for.
+    pub fn lost(&self, tables: &Tables, segment: Option<&Segment>, reason: DropReason, count: u64) {
+        let shard = segment.map_or_else(|| tables.nowhere.shard(self.shard), |s| s.counters(self.shard));
+        shard.dropped_many(reason, count);
+    }
+
+    fn port_verdict(
+        &self,
+        tables: &Tables,
+        segment: &Segment,
+        port: &Port,
+        bytes: &[u8],
+        now: Moment,
+    ) -> Result<Verdict, DropReason> {
+        if !segment.passes_vlan() && vlan::is_tagged(bytes) {
+            return Err(DropReason::VlanTagged);
+        }
+        let source = source_of(bytes)?;
+        if segment.anti_spoof() {
+            guard::check(bytes, &port.binding, tables.vtep_ports())?;
+        } else if source.is_multicast() || source.is_zero() {
+            return Err(DropReason::BadSourceMac);
+        }
+        switched(segment, Location::Local(port.id), bytes, (&port.storm, segment.port_storm()), now)
+    }
+
+    fn judged<'t, 'f>(
+        &self,
+        tables: &Tables,
+        verdict: Verdict,
+        segment: Option<&'t Segment>,
+        ingress: Location,
+        frame: Frame<'f>,
+    ) -> Judged<'t, 'f> {
+        match verdict {
+            Verdict::Drop(reason) => self.lost(tables, segment, reason, 1),
+            _ => {
+                if let Some(segment) = segment {
+                    segment.counters(self.shard).passed(frame.bytes.len());
+                }
+            }
+        }
+        Judged { verdict, segment, ingress, frame }
+    }
+}
+
+impl<'t> Judged<'t, '_> {
+    /// The local ports that a flooded frame is copied to.
+    pub fn flood_ports(&self) -> impl Iterator<Item = PortId> + use<'t> {
+        let ingress = self.ingress;
+        let ports = self.segment.map_or(&[][..], |s| &s.ports);
+        ports.iter().copied().filter(move |&port| Location::Local(port) != ingress)
+    }
+
+    /// The VTEPs that a flooded frame is replicated to: none if it came from one (split horizon).
+    pub fn flood_vteps(&self) -> impl Iterator<Item = Vtep> + use<'t> {
+        let local = matches!(self.ingress, Location::Local(_));
+        self.segment.filter(|_| local).into_iter().flat_map(Segment::vteps)
+    }
+}
+
+impl From<OffloadError> for DropReason {
+    fn from(error: OffloadError) -> Self {
+        match error {
+            OffloadError::Oversize => Self::Oversize,
+            OffloadError::BadChecksum => Self::BadInnerChecksum,
+            _ => Self::Unsegmentable,
+        }
+    }
+}
+
+/// Reserved group addresses end before learning: a station that speaks to its bridge is not thereby a destination.
+fn switched(
+    segment: &Segment,
+    ingress: Location,
+    bytes: &[u8],
+    storm: (&crate::switch::storm::Storm, crate::switch::storm::StormLimit),
+    now: Moment,
+) -> Result<Verdict, DropReason> {
+    let ethernet = Ethernet::parse(bytes).map_err(|_| DropReason::Runt)?;
+    if ethernet.destination().is_reserved_group() {
+        return Err(DropReason::ReservedGroup);
+    }
+    if !segment.heard(ethernet.source(), ingress, now) {
+        return Err(DropReason::SourceConflict);
+    }
+    Ok(forward(segment, ingress, ethernet.destination(), storm, now))
+}
+
+fn source_of(bytes: &[u8]) -> Result<MacAddr, DropReason> {
+    Ethernet::parse(bytes).map(|e| e.source()).map_err(|_| DropReason::Runt)
+}

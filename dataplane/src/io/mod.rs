@@ -1,0 +1,106 @@
+//! The kernel at arm's length.
+//!
+//! Two seams, each small enough to hold in the head, stand between the switch and the world:
+//!
+//! - [`FrameIo`]: frames of one port, in and out. A TAP queue ([`tap`]), an in-memory ring ([`memory`]), or a wrapper
+//!   around another one that records ([`pcap`]) or misbehaves on purpose ([`fault`]).
+//! - [`UnderlayRx`] and [`UnderlayTx`]: datagrams from and to other VTEPs. UDP sockets ([`udp`]) or an in-memory network.
+//!
+//! Nothing here blocks, and nothing here decides where a frame goes. All of the crate's `unsafe` is in this folder,
+//! most of it in [`sys`].
+
+pub mod fault;
+pub mod memory;
+pub mod netns;
+pub mod pcap;
+pub(crate) mod sys;
+pub mod tap;
+pub mod udp;
+
+use std::os::fd::BorrowedFd;
+
+use crate::offload::Offload;
+use crate::offload::vnet::VnetError;
+use crate::tables::SegmentId;
+use crate::tunnel::{Envelope, Vtep};
+use crate::verdict::DropReason;
+use crate::wire::Ecn;
+
+/// Bytes that hold any frame: a 64 KiB super-frame with its Ethernet header and tags.
+pub const FRAME_MAX: usize = 65_536 + 64;
+
+/// A frame that was read.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    /// Its length in the buffer, from the Ethernet header on.
+    pub len: usize,
+    /// What its virtio header says is left to do, or why that header is refused.
+    pub offload: Result<Offload, VnetError>,
+}
+
+/// A port that will bring no frame again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the port has gone")]
+pub struct Gone;
+
+/// Frames of one port, as one worker reads and writes them.
+pub trait FrameIo: Send {
+    /// Reads one frame into `buffer` ([`FRAME_MAX`] bytes); `None` when there is none for now.
+    fn recv(&mut self, buffer: &mut [u8]) -> Result<Option<Received>, Gone>;
+
+    /// Writes one frame, or says why it is lost.
+    fn send(&mut self, frame: &[u8], offload: Offload) -> Result<(), DropReason>;
+
+    /// What becomes readable when there is a frame; `None` for ports that live in memory.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+}
+
+/// One datagram that came to the tunnel port.
+#[derive(Debug)]
+pub struct Datagram<'a> {
+    /// Who sent it, as far as the underlay can be trusted.
+    pub sender: Vtep,
+    /// Its outer ECN field.
+    pub ecn: Ecn,
+    /// The UDP payload.
+    pub payload: &'a mut [u8],
+}
+
+/// Datagrams from other VTEPs.
+pub trait UnderlayRx: Send {
+    /// Receives a batch; returns how many datagrams it has. Zero: none for now. Errors of single datagrams are counted
+    /// by the kernel, not returned.
+    fn fill(&mut self) -> usize;
+
+    /// Datagram `index` of the batch.
+    fn datagram(&mut self, index: usize) -> Datagram<'_>;
+
+    /// What becomes readable when there is a datagram.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+}
+
+/// Datagrams to other VTEPs, collected and sent in batches.
+pub trait UnderlayTx: Send {
+    /// Room for one datagram payload of `len` bytes. Sends what was collected when there is no room beside it.
+    fn stage(&mut self, len: usize) -> &mut [u8];
+
+    /// Adds the first `len` bytes of what [`Self::stage`] returned last, for `to`, on behalf of `segment`.
+    fn commit(&mut self, to: Vtep, envelope: &Envelope, segment: SegmentId, len: usize);
+
+    /// Sends what was collected.
+    fn flush(&mut self);
+
+    /// Takes the list of what was lost since the last call.
+    fn take_losses(&mut self) -> Vec<Loss>;
+}
+
+/// Datagrams that the underlay did not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Whose they were.
+    pub segment: SegmentId,
+    /// Why.
+    pub reason: DropReason,
+    /// How many.
+    pub count: u64,
+}

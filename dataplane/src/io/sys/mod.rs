@@ -1,0 +1,5 @@
+//! System calls that no safe crate offers in the form that the packet path needs.
+
+pub(crate) mod mmsg;
+pub(crate) mod sockopt;
+pub(crate) mod tun;

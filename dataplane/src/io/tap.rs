@@ -1,0 +1,160 @@
+//! TAP devices: the endpoints' side of the switch.
+//!
+//! A [`Tap`] is a device with one queue per worker. It lives as long as one of its descriptors is open, wherever its
+//! link has been moved since; closing the last one removes the link from the namespace it is in. The kernel steers a flow
+//! to the queue that its reverse direction was last written to, so a flow stays with its worker.
+
+use std::ffi::CString;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use super::sys::tun;
+use super::{FrameIo, Gone, Received};
+use crate::offload::{Offload, vnet};
+use crate::verdict::DropReason;
+
+/// The longest interface name, in bytes (`IFNAMSIZ` less its terminator).
+pub const NAME_MAX: usize = 15;
+/// Queues of one device (`MAX_TAP_QUEUES`).
+pub const QUEUES_MAX: usize = 256;
+
+/// Why there is no TAP.
+#[derive(Debug, thiserror::Error)]
+pub enum TapError {
+    /// No device node.
+    #[error(
+        "/dev/net/tun does not exist: load the tun module or create it with 'mknod /dev/net/tun c 10 200'"
+    )]
+    NoDevice,
+    /// Not allowed.
+    #[error("no permission to create a TAP device: run as root or grant CAP_NET_ADMIN")]
+    NotPermitted,
+    /// The name is in use in this namespace.
+    #[error("interface name '{0}' is taken: choose another")]
+    NameTaken(String),
+    /// The name cannot be an interface's.
+    #[error("'{0}' cannot be an interface name: use 1 to {NAME_MAX} bytes without '/' or blanks")]
+    BadName(String),
+    /// Zero queues, or too many.
+    #[error("{0} queues for one TAP are not possible: use 1 to {QUEUES_MAX}")]
+    BadQueues(usize),
+    /// Anything else.
+    #[error("cannot {what} TAP '{name}': {source}")]
+    Io {
+        /// Which step.
+        what: &'static str,
+        /// On which device.
+        name: String,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+}
+
+/// A TAP device that nothing has been read from yet.
+#[derive(Debug)]
+pub struct Tap {
+    name: String,
+    queues: Vec<TapQueue>,
+}
+
+impl Tap {
+    /// Creates the device `name` with `queues` queues in the calling thread's network namespace: virtio headers of 12
+    /// bytes, checksum and TCP segmentation offload, and UDP segmentation offload where the kernel has it (Linux 6.2).
+    /// The link is down and has a random MAC.
+    pub fn create(name: &str, queues: usize) -> Result<Self, TapError> {
+        let fits = (1..=NAME_MAX).contains(&name.len())
+            && !name.contains(|c: char| c == '/' || c.is_whitespace() || c == '%');
+        let c_name =
+            CString::new(name).ok().filter(|_| fits).ok_or_else(|| TapError::BadName(name.into()))?;
+        if !(1..=QUEUES_MAX).contains(&queues) {
+            return Err(TapError::BadQueues(queues));
+        }
+        let fail = |what| {
+            let name = name.to_owned();
+            move |source| TapError::Io { what, name, source }
+        };
+        let mut tap = Self { name: name.to_owned(), queues: Vec::with_capacity(queues) };
+        for index in 0..queues {
+            let fd = tun::open().map_err(|e| open_error(e, name))?;
+            tun::set_iff(fd.as_fd(), &c_name, index == 0).map_err(|e| create_error(e, name))?;
+            tun::set_header_len(fd.as_fd(), vnet::LEN).map_err(fail("set the virtio header of"))?;
+            tap.queues.push(TapQueue { fd });
+        }
+        let fd = tap.queues[0].fd.as_fd();
+        tun::set_offload(fd, tun::OFFLOAD_TSO | tun::OFFLOAD_USO)
+            .or_else(|_| tun::set_offload(fd, tun::OFFLOAD_TSO))
+            .map_err(fail("set the offloads of"))?;
+        Ok(tap)
+    }
+
+    /// The name it was created under; the link may have been renamed since.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its queues, one per worker.
+    #[must_use]
+    pub fn into_queues(self) -> Vec<TapQueue> {
+        self.queues
+    }
+}
+
+fn open_error(error: io::Error, name: &str) -> TapError {
+    match error.kind() {
+        io::ErrorKind::NotFound => TapError::NoDevice,
+        io::ErrorKind::PermissionDenied => TapError::NotPermitted,
+        _ if error.raw_os_error() == Some(libc::ENXIO) || error.raw_os_error() == Some(libc::ENODEV) => {
+            TapError::NoDevice
+        }
+        _ => TapError::Io { what: "open /dev/net/tun for", name: name.to_owned(), source: error },
+    }
+}
+
+fn create_error(error: io::Error, name: &str) -> TapError {
+    match error.raw_os_error() {
+        Some(libc::EBUSY | libc::EEXIST | libc::EINVAL) => TapError::NameTaken(name.to_owned()),
+        Some(libc::EPERM | libc::EACCES) => TapError::NotPermitted,
+        _ => TapError::Io { what: "create", name: name.to_owned(), source: error },
+    }
+}
+
+/// One queue of a TAP.
+#[derive(Debug)]
+pub struct TapQueue {
+    fd: OwnedFd,
+}
+
+impl FrameIo for TapQueue {
+    fn recv(&mut self, buffer: &mut [u8]) -> Result<Option<Received>, Gone> {
+        let mut header = [0; vnet::LEN];
+        let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(buffer)];
+        match rustix::io::readv(&self.fd, &mut parts) {
+            Ok(len) if len >= vnet::LEN => {
+                let len = len - vnet::LEN;
+                Ok(Some(Received { len, offload: vnet::parse(&header, &buffer[..len]) }))
+            }
+            Ok(_) => Ok(None),
+            // EIO: the link is down. Its end is told apart from that by EBADFD.
+            Err(Errno::AGAIN | Errno::INTR | Errno::IO | Errno::NOBUFS | Errno::NOMEM) => Ok(None),
+            Err(_) => Err(Gone),
+        }
+    }
+
+    fn send(&mut self, frame: &[u8], offload: Offload) -> Result<(), DropReason> {
+        let header = vnet::emit(offload);
+        match rustix::io::writev(&self.fd, &[IoSlice::new(&header), IoSlice::new(frame)]) {
+            Ok(_) => Ok(()),
+            Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => Err(DropReason::PortFull),
+            Err(Errno::IO) => Err(DropReason::PortDown),
+            Err(Errno::BADFD | Errno::BADF) => Err(DropReason::PortGone),
+            Err(_) => Err(DropReason::PortRefused),
+        }
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.fd.as_fd())
+    }
+}

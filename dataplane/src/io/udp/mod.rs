@@ -1,0 +1,258 @@
+//! The underlay by UDP sockets.
+//!
+//! ```text
+//!              +-- SourcePorts: 16 sockets on 49152-65535, chosen by inner flow --> peers:4789
+//!  host -------+
+//!              +-- one socket per worker on address:4789 (SO_REUSEPORT) <---------- peers
+//! ```
+//!
+//! | what | how |
+//! |---|---|
+//! | outer TTL 64, DF set, never a fragment | `IP_TTL`, `IP_MTU_DISCOVER = DO`; what exceeds the path MTU is refused with `EMSGSIZE` and counted |
+//! | outer ECN | one control message each way (`IP_TOS`, `IPV6_TCLASS`) |
+//! | outer source port | the socket; one flow stays on one socket, so it stays in order |
+//! | outer UDP checksum | mode `udp` over IPv4: zero on send (RFC 7348 section 4.1); otherwise computed. On receipt zero is accepted over IPv4, any other value is verified by the kernel; over IPv6 zero is refused (RFC 6935: only if both ends agree) |
+//!
+//! [`Mode::UdpGso`] lets datagrams of equal size for one peer and flow leave as one (`UDP_SEGMENT`) and arrive as one
+//! (`UDP_GRO`). A kernel or route that refuses such a send makes the sender fall back for good.
+
+mod probe;
+mod rx;
+mod tx;
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+
+pub use rx::{SocketWatch, UdpRx};
+pub use tx::UdpTx;
+
+use super::sys::sockopt;
+use crate::tunnel::encap::TTL;
+
+/// Outer source ports in use at a time; the least that spreads flows over a peer's receive queues.
+pub const SOURCE_PORTS: usize = 16;
+
+/// Socket buffers, in bytes: 100 ms of 1 Gb/s, so that a worker that was not scheduled for a while loses nothing.
+const BUFFER: usize = 16 << 20;
+
+/// How frames cross the underlay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Let the dataplane choose.
+    #[default]
+    Auto,
+    /// Whole super-frames through an uplink TAP.
+    TunnelGso,
+    /// Batches of datagrams as one.
+    UdpGso,
+    /// Single datagrams.
+    Udp,
+}
+
+/// No such mode.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no underlay mode: use auto, tunnel-gso, udp-gso or udp")]
+pub struct NoSuchMode(String);
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::TunnelGso => "tunnel-gso",
+            Self::UdpGso => "udp-gso",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+impl FromStr for Mode {
+    type Err = NoSuchMode;
+
+    fn from_str(text: &str) -> Result<Self, NoSuchMode> {
+        [Self::Auto, Self::TunnelGso, Self::UdpGso, Self::Udp]
+            .into_iter()
+            .find(|mode| mode.to_string() == text)
+            .ok_or_else(|| NoSuchMode(text.to_owned()))
+    }
+}
+
+/// Why there is no underlay.
+#[derive(Debug, thiserror::Error)]
+pub enum UnderlayError {
+    /// Somebody else has the port.
+    #[error("UDP port {port} on {address} is in use: stop what listens there or set underlay.port")]
+    PortInUse {
+        /// This host's VTEP address.
+        address: IpAddr,
+        /// The tunnel port.
+        port: u16,
+    },
+    /// The address is not this host's.
+    #[error("underlay address {0} is not an address of this host: set underlay.address to one that is")]
+    NotLocal(IpAddr),
+    /// The mode was asked for by name and does not work here.
+    #[error("underlay mode {mode} cannot be used: {reason}; set underlay.mode to auto")]
+    Mode {
+        /// The mode.
+        mode: Mode,
+        /// Why not.
+        reason: String,
+    },
+    /// Anything else.
+    #[error("cannot {what}: {source}")]
+    Io {
+        /// Which step.
+        what: &'static str,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+}
+
+/// The sockets of one host's underlay.
+#[derive(Debug)]
+pub struct Underlay {
+    /// One receiver per worker.
+    pub receivers: Vec<UdpRx>,
+    /// One sender per worker.
+    pub senders: Vec<UdpTx>,
+    /// The mode in use; never [`Mode::Auto`].
+    pub mode: Mode,
+    /// Why a better mode is not in use.
+    pub reason: Option<String>,
+}
+
+/// Opens the underlay of the calling thread's network namespace for `workers` workers.
+pub fn open(address: IpAddr, port: u16, mode: Mode, workers: usize) -> Result<Underlay, UnderlayError> {
+    let (mode, reason) = choose(address, mode)?;
+    let gso = mode == Mode::UdpGso;
+    let sources = Arc::new(SourcePorts::open(address, gso)?);
+    // A socket that shares its port would let a second daemon share it too, so the first question is asked without.
+    drop(listen(address, port, false)?);
+    let receivers = (0..workers)
+        .map(|_| UdpRx::new(listen(address, port, workers > 1)?, gso))
+        .collect::<Result<_, _>>()?;
+    let senders = (0..workers).map(|_| UdpTx::new(Arc::clone(&sources), port, gso)).collect();
+    Ok(Underlay { receivers, senders, mode, reason })
+}
+
+fn choose(address: IpAddr, wanted: Mode) -> Result<(Mode, Option<String>), UnderlayError> {
+    match wanted {
+        Mode::Udp => Ok((Mode::Udp, None)),
+        Mode::TunnelGso => {
+            Err(UnderlayError::Mode { mode: wanted, reason: "this build has no uplink TAP".to_owned() })
+        }
+        Mode::UdpGso => probe::segmentation(address)
+            .map(|()| (wanted, None))
+            .map_err(|reason| UnderlayError::Mode { mode: wanted, reason: reason.to_string() }),
+        Mode::Auto => Ok(match probe::segmentation(address) {
+            Ok(()) => (Mode::UdpGso, Some("tunnel-gso: this build has no uplink TAP".to_owned())),
+            Err(reason) => (Mode::Udp, Some(format!("udp-gso: {reason}"))),
+        }),
+    }
+}
+
+/// Sockets that only send, each from a source port of its own.
+#[derive(Debug)]
+pub struct SourcePorts {
+    sockets: Vec<Socket>,
+}
+
+impl SourcePorts {
+    fn open(address: IpAddr, gso: bool) -> Result<Self, UnderlayError> {
+        // One port from each sixteenth of the range, so that the ports differ in their upper bits too.
+        let share = (u16::MAX - 49_152) / SOURCE_PORTS as u16 + 1;
+        let sockets = (0..SOURCE_PORTS as u16)
+            .map(|index| Self::bind_within(address, 49_152 + index * share, share, gso))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { sockets })
+    }
+
+    fn bind_within(address: IpAddr, first: u16, count: u16, gso: bool) -> Result<Socket, UnderlayError> {
+        let socket = udp_socket(address)?;
+        set_envelope(&socket, address, gso)?;
+        // These ports are for sending: whatever is sent to them is dropped before it is queued.
+        socket
+            .attach_filter(&[SockFilter::new(0x06, 0, 0, 0)])
+            .map_err(io_error("attach a socket filter"))?;
+        for port in first..=first + (count - 1) {
+            match socket.bind(&SocketAddr::new(address, port).into()) {
+                Ok(()) => return Ok(socket),
+                Err(e) if e.kind() == io::ErrorKind::AddrInUse => {}
+                Err(e) => return Err(bind_error(e, address, port)),
+            }
+        }
+        Err(UnderlayError::PortInUse { address, port: first })
+    }
+
+    /// Which socket sends for the flow whose source port is `port`.
+    fn index(&self, port: u16) -> usize {
+        usize::from(port) % self.sockets.len()
+    }
+}
+
+fn listen(address: IpAddr, port: u16, shared: bool) -> Result<Socket, UnderlayError> {
+    let socket = udp_socket(address)?;
+    if shared {
+        socket.set_reuse_port(true).map_err(io_error("share the tunnel port between workers"))?;
+    }
+    socket.bind(&SocketAddr::new(address, port).into()).map_err(|e| bind_error(e, address, port))?;
+    Ok(socket)
+}
+
+fn udp_socket(address: IpAddr) -> Result<Socket, UnderlayError> {
+    let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let socket = Socket::new(domain, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))
+        .map_err(io_error("open a UDP socket"))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true).map_err(io_error("keep a socket to IPv6"))?;
+    }
+    let big = |name| {
+        // The forced options go beyond net.core.{r,w}mem_max but need CAP_NET_ADMIN.
+        sockopt::set_int(socket.as_fd(), libc::SOL_SOCKET, name, BUFFER as libc::c_int)
+    };
+    if big(libc::SO_RCVBUFFORCE).and_then(|()| big(libc::SO_SNDBUFFORCE)).is_err() {
+        socket.set_recv_buffer_size(BUFFER).map_err(io_error("size a socket's buffer"))?;
+        socket.set_send_buffer_size(BUFFER).map_err(io_error("size a socket's buffer"))?;
+    }
+    Ok(socket)
+}
+
+/// What the outer headers of everything sent by `socket` have in common.
+fn set_envelope(socket: &Socket, address: IpAddr, gso: bool) -> Result<(), UnderlayError> {
+    let ttl = libc::c_int::from(TTL);
+    let options: &[(libc::c_int, libc::c_int, libc::c_int)] = match address {
+        IpAddr::V4(_) => &[
+            (libc::SOL_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO),
+            (libc::SOL_IP, libc::IP_TTL, ttl),
+            // The kernel cannot segment what has no checksum.
+            (libc::SOL_SOCKET, libc::SO_NO_CHECK, libc::c_int::from(!gso)),
+        ],
+        IpAddr::V6(_) => &[
+            (libc::SOL_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DO),
+            (libc::SOL_IPV6, libc::IPV6_DONTFRAG, 1),
+            (libc::SOL_IPV6, libc::IPV6_UNICAST_HOPS, ttl),
+        ],
+    };
+    for &(level, name, value) in options {
+        sockopt::set_int(socket.as_fd(), level, name, value).map_err(io_error("set the outer headers"))?;
+    }
+    Ok(())
+}
+
+fn bind_error(error: io::Error, address: IpAddr, port: u16) -> UnderlayError {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => UnderlayError::PortInUse { address, port },
+        io::ErrorKind::AddrNotAvailable => UnderlayError::NotLocal(address),
+        _ => UnderlayError::Io { what: "bind the tunnel port", source: error },
+    }
+}
+
+fn io_error(what: &'static str) -> impl Fn(io::Error) -> UnderlayError {
+    move |source| UnderlayError::Io { what, source }
+}

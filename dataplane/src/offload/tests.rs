@@ -1,0 +1,1 @@
+//! Super-frames and checksums against etherparse.

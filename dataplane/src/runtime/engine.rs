@@ -1,0 +1,207 @@
+//! Verdicts, carried out.
+//!
+//! An [`Engine`] is a worker without its event loop: ports, an underlay, a datapath. It does what it is told to when it
+//! is told to, so a test can drive several of them over memory and see every step.
+
+use std::fmt;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::capture::CaptureTap;
+use crate::datapath::{Datapath, Frame, Judged};
+use crate::io::pcap::Direction;
+use crate::io::{FRAME_MAX, FrameIo, UnderlayRx, UnderlayTx};
+use crate::offload::segments;
+use crate::switch::Segment;
+use crate::tables::{PortId, Tables};
+use crate::time::Moment;
+use crate::tunnel::Vtep;
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::vxlan;
+
+/// Frames taken from one port before the next one has its turn.
+pub(crate) const BUDGET: usize = 64;
+
+/// How far a port was emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It has nothing more for now.
+    Empty,
+    /// The budget was used up.
+    More,
+    /// It will bring nothing again.
+    Gone,
+}
+
+/// One worker's ports and underlay, and the datapath between them.
+pub struct Engine {
+    buffer: Box<[u8]>,
+    outputs: Outputs,
+}
+
+/// Everything a frame can leave through.
+struct Outputs {
+    datapath: Datapath,
+    ports: HashMap<PortId, Box<dyn FrameIo>, FixedState>,
+    tx: Option<Box<dyn UnderlayTx>>,
+}
+
+/// What a round works with.
+#[derive(Clone, Copy)]
+pub(crate) struct Round<'t> {
+    pub(crate) tables: &'t Tables,
+    pub(crate) captures: &'t [std::sync::Arc<CaptureTap>],
+    pub(crate) now: Moment,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("ports", &self.outputs.ports.len()).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An engine without ports.
+    #[must_use]
+    pub fn new(datapath: Datapath, tx: Option<Box<dyn UnderlayTx>>) -> Self {
+        let ports = HashMap::with_hasher(FixedState::default());
+        Self { buffer: vec![0; FRAME_MAX].into(), outputs: Outputs { datapath, ports, tx } }
+    }
+
+    /// Adds a port, or replaces it.
+    pub fn attach(&mut self, id: PortId, io: Box<dyn FrameIo>) {
+        self.outputs.ports.insert(id, io);
+    }
+
+    /// Gives a port back.
+    pub fn detach(&mut self, id: PortId) -> Option<Box<dyn FrameIo>> {
+        self.outputs.ports.remove(&id)
+    }
+
+    /// The port's I/O.
+    #[must_use]
+    pub fn port(&self, id: PortId) -> Option<&dyn FrameIo> {
+        self.outputs.ports.get(&id).map(|io| &**io)
+    }
+
+    /// Switches up to [`BUDGET`] frames that the endpoint of `id` has sent.
+    pub fn drain_port(&mut self, tables: &Tables, id: PortId, now: Moment) -> Progress {
+        self.port_round(Round { tables, captures: &[], now }, id)
+    }
+
+    /// Switches one batch of datagrams from `rx`; returns how many it had.
+    pub fn drain_underlay(&mut self, tables: &Tables, rx: &mut dyn UnderlayRx, now: Moment) -> usize {
+        self.underlay_round(Round { tables, captures: &[], now }, rx)
+    }
+
+    /// Sends what was collected for the underlay.
+    pub fn flush(&mut self, tables: &Tables) {
+        let Some(tx) = &mut self.outputs.tx else { return };
+        tx.flush();
+        for loss in tx.take_losses() {
+            self.outputs.datapath.lost(tables, tables.segment(loss.segment), loss.reason, loss.count);
+        }
+    }
+
+    pub(crate) fn port_round(&mut self, round: Round<'_>, id: PortId) -> Progress {
+        let Some(port) = round.tables.port(id) else { return Progress::Gone };
+        let segment = round.tables.segment_of(port);
+        for _ in 0..BUDGET {
+            let Some(io) = self.outputs.ports.get_mut(&id) else { return Progress::Gone };
+            let received = match io.recv(&mut self.buffer) {
+                Ok(Some(received)) => received,
+                Ok(None) => return Progress::Empty,
+                Err(_) => return Progress::Gone,
+            };
+            let bytes = &mut self.buffer[..received.len];
+            round.record(segment, id, Direction::Inbound, bytes);
+            let Ok(offload) = received.offload else {
+                self.outputs.datapath.lost(round.tables, Some(segment), DropReason::BadVirtioHeader, 1);
+                continue;
+            };
+            let frame = Frame { bytes, offload };
+            let judged = self.outputs.datapath.from_port(round.tables, port, frame, round.now);
+            self.outputs.carry_out(round, &judged);
+        }
+        Progress::More
+    }
+
+    pub(crate) fn underlay_round(&mut self, round: Round<'_>, rx: &mut dyn UnderlayRx) -> usize {
+        let count = rx.fill();
+        for index in 0..count {
+            let datagram = rx.datagram(index);
+            let (sender, ecn) = (datagram.sender, datagram.ecn);
+            let datapath = self.outputs.datapath;
+            let judged = datapath.from_tunnel(round.tables, sender, ecn, datagram.payload, round.now);
+            self.outputs.carry_out(round, &judged);
+        }
+        count
+    }
+}
+
+impl Round<'_> {
+    fn record(&self, segment: &Segment, port: PortId, direction: Direction, frame: &[u8]) {
+        for capture in self.captures {
+            capture.offer(segment.id, port, direction, frame);
+        }
+    }
+}
+
+impl Outputs {
+    fn carry_out(&mut self, round: Round<'_>, judged: &Judged<'_, '_>) {
+        let Some(segment) = judged.segment else { return };
+        match judged.verdict {
+            Verdict::Drop(_) => {}
+            Verdict::Deliver(port) => self.deliver(round, segment, port, &judged.frame),
+            Verdict::Transmit(vtep) => {
+                self.transmit(round, segment, &judged.frame, std::iter::once(vtep));
+            }
+            Verdict::Flood => {
+                for port in judged.flood_ports() {
+                    self.deliver(round, segment, port, &judged.frame);
+                }
+                if judged.flood_vteps().next().is_some() {
+                    self.transmit(round, segment, &judged.frame, judged.flood_vteps());
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, round: Round<'_>, segment: &Segment, port: PortId, frame: &Frame<'_>) {
+        let sent = match self.ports.get_mut(&port) {
+            Some(io) => io.send(frame.bytes, frame.offload),
+            None => Err(DropReason::PortGone),
+        };
+        match sent {
+            Ok(()) => round.record(segment, port, Direction::Outbound, frame.bytes),
+            Err(reason) => self.datapath.lost(round.tables, Some(segment), reason, 1),
+        }
+    }
+
+    /// Cuts the frame into what the underlay can carry and puts each piece into an envelope for each of `vteps`.
+    fn transmit(
+        &mut self,
+        round: Round<'_>,
+        segment: &Segment,
+        frame: &Frame<'_>,
+        vteps: impl Iterator<Item = Vtep>,
+    ) {
+        let lost = |reason| self.datapath.lost(round.tables, Some(segment), reason, 1);
+        let Some(envelope) = self.datapath.envelope(segment, frame.bytes) else { return };
+        let Some(tx) = &mut self.tx else { return lost(DropReason::UnderlayUnreachable) };
+        let pieces = match segments(frame.bytes, frame.offload) {
+            Ok(pieces) => pieces,
+            Err(e) => return lost(e.into()),
+        };
+        for vtep in vteps {
+            for index in 0..pieces.len() {
+                let room = tx.stage(vxlan::HEADER_LEN + pieces.max_len());
+                let (header, inner) = room.split_at_mut(vxlan::HEADER_LEN);
+                header.copy_from_slice(&envelope.vxlan);
+                let len = pieces.write(index, inner);
+                tx.commit(vtep, &envelope, segment.id, vxlan::HEADER_LEN + len);
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! One packet thread.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, Sender};
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::io::Errno;
+
+use super::engine::{Engine, Progress, Round};
+use super::{Event, Shared};
+use crate::io::{FrameIo, UnderlayRx};
+use crate::tables::PortId;
+use crate::time::Moment;
+
+/// Descriptors whose readiness one wait reports.
+const EVENTS: usize = 64;
+/// How often aged FDB entries are swept, by the first worker.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Entries one sweep removes per segment, which bounds how long the table is locked.
+const SWEEP_BUDGET: usize = 4_096;
+
+const WAKE: u64 = u64::MAX;
+const UNDERLAY: u64 = u64::MAX - 1;
+
+/// What control asks of a worker.
+pub(super) enum Command {
+    /// Serve a port.
+    Attach(PortId, Box<dyn FrameIo>),
+    /// Let go of a port, and say so by dropping the sender.
+    Detach(PortId, Sender<()>),
+    /// End.
+    Stop,
+}
+
+/// What control keeps of a worker.
+#[derive(Debug)]
+pub(super) struct Waker(Arc<OwnedFd>);
+
+impl Waker {
+    pub(super) fn wake(&self) {
+        // A full counter is a worker that is already being woken.
+        let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
+    }
+}
+
+/// A worker before and while it runs.
+pub(super) struct Worker {
+    index: usize,
+    shared: Arc<Shared>,
+    engine: Engine,
+    rx: Option<Box<dyn UnderlayRx>>,
+    commands: Receiver<Command>,
+    events: Sender<Event>,
+    epoll: OwnedFd,
+    wake: Arc<OwnedFd>,
+    next_sweep: Moment,
+}
+
+impl Worker {
+    pub(super) fn new(
+        index: usize,
+        shared: Arc<Shared>,
+        engine: Engine,
+        rx: Option<Box<dyn UnderlayRx>>,
+        commands: Receiver<Command>,
+        events: Sender<Event>,
+    ) -> io::Result<(Self, Waker)> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
+        watch(&epoll, wake.as_fd(), WAKE)?;
+        if let Some(fd) = rx.as_ref().and_then(|rx| rx.descriptor()) {
+            watch(&epoll, fd, UNDERLAY)?;
+        }
+        let waker = Waker(Arc::clone(&wake));
+        let next_sweep = shared.now();
+        Ok((Self { index, shared, engine, rx, commands, events, epoll, wake, next_sweep }, waker))
+    }
+
+    /// Runs until told to stop.
+    pub(super) fn run(mut self) {
+        let mut ready = Vec::with_capacity(EVENTS);
+        loop {
+            self.wait(&mut ready);
+            if ready.contains(&WAKE) && !self.obey() {
+                return;
+            }
+            self.round(&ready);
+        }
+    }
+
+    fn wait(&self, ready: &mut Vec<u64>) {
+        let patience = (self.index == 0).then(|| self.next_sweep.since(self.shared.now()));
+        let patience = patience.and_then(|p| Timespec::try_from(p).ok());
+        let mut events =
+            [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; EVENTS];
+        let count = match epoll::wait(&self.epoll, &mut events[..], patience.as_ref()) {
+            Ok(count) => count,
+            Err(Errno::INTR) => 0,
+            Err(error) => {
+                tracing::error!(%error, worker = self.index, "epoll failed");
+                0
+            }
+        };
+        ready.clear();
+        ready.extend(events[..count].iter().map(|e| e.data.u64()));
+    }
+
+    /// One batch from everything that is ready.
+    fn round(&mut self, ready: &[u64]) {
+        let shared = Arc::clone(&self.shared);
+        let tables = shared.tables.load();
+        let captures = shared.captures.load();
+        let round = Round { tables: &tables, captures: &captures, now: shared.now() };
+        for &token in ready {
+            match token {
+                WAKE => {}
+                UNDERLAY => {
+                    if let Some(rx) = &mut self.rx {
+                        self.engine.underlay_round(round, &mut **rx);
+                    }
+                }
+                port => {
+                    let id = PortId(port as u32);
+                    if self.engine.port_round(round, id) == Progress::Gone {
+                        self.release(id);
+                    }
+                }
+            }
+        }
+        self.engine.flush(&tables);
+        if self.index == 0 && round.now >= self.next_sweep {
+            for segment in tables.segments() {
+                segment.expire(round.now, SWEEP_BUDGET);
+            }
+            self.next_sweep = round.now.after(SWEEP);
+        }
+    }
+
+    /// Does what control asks; false: stop.
+    fn obey(&mut self) -> bool {
+        let mut count = [0; 8];
+        let _ = rustix::io::read(&*self.wake, &mut count);
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Stop => return false,
+                Command::Attach(id, io) => self.attach(id, io),
+                Command::Detach(id, done) => {
+                    self.unwatch(id);
+                    drop(self.engine.detach(id));
+                    drop(done);
+                }
+            }
+        }
+        true
+    }
+
+    fn attach(&mut self, id: PortId, io: Box<dyn FrameIo>) {
+        if let Some(Err(error)) = io.descriptor().map(|fd| watch(&self.epoll, fd, u64::from(id.0))) {
+            tracing::error!(%error, port = id.0, "cannot watch a port");
+            let _ = self.events.send(Event::PortGone(id));
+            return;
+        }
+        self.engine.attach(id, io);
+    }
+
+    /// Stops watching a port whose device has gone, and tells control, which will detach it.
+    fn release(&mut self, id: PortId) {
+        self.unwatch(id);
+        let _ = self.events.send(Event::PortGone(id));
+    }
+
+    fn unwatch(&self, id: PortId) {
+        if let Some(fd) = self.engine.port(id).and_then(FrameIo::descriptor) {
+            // Already unwatched if the port was released before.
+            let _ = epoll::delete(&self.epoll, fd);
+        }
+    }
+}
+
+fn watch(epoll: &OwnedFd, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+    Ok(epoll::add(epoll, fd, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?)
+}

@@ -1,0 +1,373 @@
+//! The forwarding database: which MAC was last heard from where.
+//!
+//! # Entries
+//!
+//! *Static* entries are the endpoints that control attached. They never age, are never evicted, and no frame can move
+//! them. *Dynamic* entries are learned from source addresses, age after [`AGEING`], and follow their MAC when it moves:
+//! the last speaker wins, but a MAC that moves more than [`MOVES_MAX`] times within [`MOVES_WINDOW`] stays where it is
+//! until the window has passed, so that two speakers fighting over a MAC cannot make the table thrash.
+//!
+//! An entry older than [`AGEING`] is not used, whether or not it was already swept; [`Fdb::expire`] gives the memory
+//! back at the latest after twice that time.
+//!
+//! # Fair eviction
+//!
+//! A flood of invented sources must hurt nobody but its author. Every location owns the entries it taught. A location
+//! at its own limit replaces its own oldest entry; a full table replaces the oldest entry of the location that owns
+//! *most*, which under a flood is the flooder. "Oldest" is a second-chance queue: an entry refreshed since it was
+//! queued goes to the back instead, for at most [`SECOND_CHANCES`] entries per eviction, so the cost is bounded and a
+//! busy entry survives.
+//!
+//! # Threads
+//!
+//! `&self` methods (look up, refresh) only load and store an atomic timestamp; the owner wraps the table in a
+//! reader-writer lock and takes it exclusively for `&mut self`. A refresh that finds it must write says so
+//! ([`Refresh::Learn`]), the caller then retries with the exclusive lock, and `learn` decides afresh: between the two
+//! locks the world may have changed.
+
+mod owners;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use self::owners::Owners;
+use super::super::tables::PortId;
+use crate::time::Moment;
+use crate::tunnel::Vtep;
+use crate::wire::MacAddr;
+
+/// How long a dynamic entry lives without being heard from (IEEE 802.1D 7.9.2's default).
+pub const AGEING: Duration = Duration::from_secs(300);
+/// Entries per segment: 64 Ki endpoints is beyond any network that head-end replication can serve, and 6 MiB.
+pub const SEGMENT_LIMIT: usize = 65_536;
+/// Moves of one MAC that are believed within [`MOVES_WINDOW`] (RFC 7432 section 15.1's N).
+pub const MOVES_MAX: u8 = 5;
+/// The window for [`MOVES_MAX`] (RFC 7432 section 15.1's M).
+pub const MOVES_WINDOW: Duration = Duration::from_secs(180);
+/// How many refreshed entries one eviction passes over before it takes the next one all the same.
+pub const SECOND_CHANCES: usize = 16;
+
+/// A timestamp is rewritten only when it is this stale, so that a busy entry's cache line stays shared between workers.
+const REFRESH_GRAIN: Duration = Duration::from_millis(500);
+
+/// Where a MAC is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Location {
+    /// Behind a local port.
+    Local(PortId),
+    /// Behind a VTEP.
+    Remote(Vtep),
+}
+
+/// Who put an entry there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// Control.
+    Static,
+    /// The address learned it from a frame.
+    Dynamic,
+}
+
+/// What a source address means to the table as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Refresh {
+    /// Known there; its age is now zero.
+    Fresh,
+    /// Unknown or elsewhere: call [`Fdb::learn`] with exclusive access.
+    Learn,
+    /// A static entry says otherwise: the frame lies or its sender is misconfigured.
+    Conflict,
+}
+
+/// What [`Fdb::learn`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Learned {
+    /// A new entry.
+    Added,
+    /// The entry was there already, or another worker was faster.
+    Refreshed,
+    /// The MAC has moved here.
+    Moved,
+    /// It moves too often and stays where it was.
+    Frozen,
+    /// The location may hold no entries at all.
+    Refused,
+    /// A static entry says otherwise.
+    Conflict,
+}
+
+/// One entry as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FdbRow {
+    /// The address.
+    pub mac: MacAddr,
+    /// Where it is.
+    pub location: Location,
+    /// Who said so.
+    pub kind: EntryKind,
+    /// Since it was last heard; `None` for static entries.
+    pub age: Option<Duration>,
+}
+
+/// The table of one segment.
+#[derive(Debug)]
+pub struct Fdb {
+    index: HashMap<MacAddr, u32, FixedState>,
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    owners: Owners,
+    /// Dynamic entries per location.
+    limit: usize,
+    segment_limit: usize,
+    statics: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    mac: MacAddr,
+    location: Location,
+    kind: EntryKind,
+    /// [`Moment`] in nanoseconds; written by readers.
+    last_seen: AtomicU64,
+    /// When the entry was put at the back of its owner's queue.
+    queued: Moment,
+    older: u32,
+    newer: u32,
+    moves: u8,
+    moves_since: Moment,
+}
+
+impl Fdb {
+    /// An empty table whose locations may own `limit` dynamic entries each. `seed` must be unpredictable to endpoints:
+    /// they choose the keys.
+    #[must_use]
+    pub fn new(limit: usize, seed: u64) -> Self {
+        Self {
+            index: HashMap::with_hasher(FixedState::with_seed(seed)),
+            entries: Vec::new(),
+            free: Vec::new(),
+            owners: Owners::default(),
+            limit,
+            segment_limit: SEGMENT_LIMIT,
+            statics: 0,
+        }
+    }
+
+    /// Changes how many dynamic entries a location may own; takes effect as locations learn.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// Entries, static ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Where `mac` is, if that is known and not older than [`AGEING`].
+    #[must_use]
+    pub fn lookup(&self, mac: MacAddr, now: Moment) -> Option<Location> {
+        let entry = &self.entries[*self.index.get(&mac)? as usize];
+        (entry.kind == EntryKind::Static || !entry.aged(now)).then_some(entry.location)
+    }
+
+    /// Notes that `mac` spoke from `location`, as far as that needs no exclusive access.
+    pub fn refresh(&self, mac: MacAddr, location: Location, now: Moment) -> Refresh {
+        let Some(&slot) = self.index.get(&mac) else { return Refresh::Learn };
+        let entry = &self.entries[slot as usize];
+        match (entry.location == location, entry.kind) {
+            (true, EntryKind::Static) => Refresh::Fresh,
+            (false, EntryKind::Static) => Refresh::Conflict,
+            (true, EntryKind::Dynamic) => {
+                entry.touch(now);
+                Refresh::Fresh
+            }
+            (false, EntryKind::Dynamic) => Refresh::Learn,
+        }
+    }
+
+    /// Notes that `mac` spoke from `location`: adds, refreshes or moves its entry, evicting another if need be.
+    pub fn learn(&mut self, mac: MacAddr, location: Location, now: Moment) -> Learned {
+        let Some(&slot) = self.index.get(&mac) else { return self.add(mac, location, now) };
+        let entry = &mut self.entries[slot as usize];
+        if entry.location == location {
+            entry.touch(now);
+            return Learned::Refreshed;
+        }
+        if entry.kind == EntryKind::Static {
+            return Learned::Conflict;
+        }
+        if entry.aged(now) {
+            self.remove(slot);
+            return self.add(mac, location, now);
+        }
+        if now.since(entry.moves_since) > MOVES_WINDOW {
+            entry.moves = 0;
+            entry.moves_since = now;
+        }
+        if entry.moves == MOVES_MAX {
+            return Learned::Frozen;
+        }
+        let (moves, since) = (entry.moves + 1, entry.moves_since);
+        self.remove(slot);
+        match self.add(mac, location, now) {
+            Learned::Added => {
+                let entry = &mut self.entries[self.index[&mac] as usize];
+                (entry.moves, entry.moves_since) = (moves, since);
+                Learned::Moved
+            }
+            other => other,
+        }
+    }
+
+    /// Makes the static entries exactly `wanted`; a dynamic entry for one of these addresses gives way.
+    pub fn set_static(&mut self, wanted: &[(MacAddr, PortId)]) {
+        let keep: HashMap<MacAddr, PortId, FixedState> = wanted.iter().copied().collect();
+        let stale: Vec<u32> = self.slots_where(|e| {
+            let location = keep.get(&e.mac).map(|&port| Location::Local(port));
+            location.is_some_and(|l| e.kind == EntryKind::Dynamic || l != e.location)
+                || (location.is_none() && e.kind == EntryKind::Static)
+        });
+        stale.into_iter().for_each(|slot| self.remove(slot));
+        for &(mac, port) in wanted {
+            if !self.index.contains_key(&mac) {
+                self.insert(mac, Location::Local(port), EntryKind::Static, Moment::ZERO);
+            }
+        }
+    }
+
+    /// Forgets every dynamic entry whose location `gone` names.
+    pub fn forget(&mut self, gone: impl Fn(Location) -> bool) {
+        let slots = self.slots_where(|e| e.kind == EntryKind::Dynamic && gone(e.location));
+        slots.into_iter().for_each(|slot| self.remove(slot));
+    }
+
+    /// Removes dynamic entries that have aged, at most `budget` of them; returns how many. Meant to be called about
+    /// once a second.
+    pub fn expire(&mut self, now: Moment, budget: usize) -> usize {
+        let mut removed = 0;
+        for location in self.owners.locations() {
+            while let Some(slot) = self.owners.oldest(location) {
+                let entry = &self.entries[slot as usize];
+                if now.since(entry.queued) <= AGEING || removed == budget {
+                    break;
+                }
+                if entry.aged(now) {
+                    self.remove(slot);
+                    removed += 1;
+                } else {
+                    self.requeue(slot, now);
+                }
+            }
+        }
+        removed
+    }
+
+    /// The live entries, in no particular order.
+    pub fn rows(&self, now: Moment) -> impl Iterator<Item = FdbRow> + '_ {
+        self.index.values().map(|&slot| &self.entries[slot as usize]).filter_map(move |entry| {
+            let age = (entry.kind == EntryKind::Dynamic).then(|| now.since(entry.seen()));
+            let live = age.is_none_or(|age| age <= AGEING);
+            live.then_some(FdbRow { mac: entry.mac, location: entry.location, kind: entry.kind, age })
+        })
+    }
+
+    fn add(&mut self, mac: MacAddr, location: Location, now: Moment) -> Learned {
+        if self.limit == 0 {
+            return Learned::Refused;
+        }
+        if self.owners.count(location) >= self.limit {
+            self.evict(location, now);
+        } else if self.index.len() - self.statics >= self.segment_limit
+            && let Some(largest) = self.owners.largest()
+        {
+            self.evict(largest, now);
+        }
+        self.insert(mac, location, EntryKind::Dynamic, now);
+        Learned::Added
+    }
+
+    fn evict(&mut self, location: Location, now: Moment) {
+        for chance in 0..=SECOND_CHANCES {
+            let Some(slot) = self.owners.oldest(location) else { return };
+            let entry = &self.entries[slot as usize];
+            if entry.seen() <= entry.queued || entry.aged(now) || chance == SECOND_CHANCES {
+                return self.remove(slot);
+            }
+            self.requeue(slot, now);
+        }
+    }
+
+    fn requeue(&mut self, slot: u32, now: Moment) {
+        self.owners.unlink(&mut self.entries, slot);
+        self.entries[slot as usize].queued = now;
+        self.owners.push_newest(&mut self.entries, slot);
+    }
+
+    fn insert(&mut self, mac: MacAddr, location: Location, kind: EntryKind, now: Moment) {
+        let entry = Entry {
+            mac,
+            location,
+            kind,
+            last_seen: AtomicU64::new(now.as_nanos()),
+            queued: now,
+            older: owners::NONE,
+            newer: owners::NONE,
+            moves: 0,
+            moves_since: now,
+        };
+        let slot = if let Some(slot) = self.free.pop() {
+            self.entries[slot as usize] = entry;
+            slot
+        } else {
+            self.entries.push(entry);
+            (self.entries.len() - 1) as u32
+        };
+        self.index.insert(mac, slot);
+        match kind {
+            EntryKind::Static => self.statics += 1,
+            EntryKind::Dynamic => self.owners.push_newest(&mut self.entries, slot),
+        }
+    }
+
+    fn remove(&mut self, slot: u32) {
+        let (mac, kind) = (self.entries[slot as usize].mac, self.entries[slot as usize].kind);
+        match kind {
+            EntryKind::Static => self.statics -= 1,
+            EntryKind::Dynamic => self.owners.unlink(&mut self.entries, slot),
+        }
+        self.index.remove(&mac);
+        self.free.push(slot);
+    }
+
+    fn slots_where(&self, mut wanted: impl FnMut(&Entry) -> bool) -> Vec<u32> {
+        self.index.values().copied().filter(|&slot| wanted(&self.entries[slot as usize])).collect()
+    }
+}
+
+impl Entry {
+    fn seen(&self) -> Moment {
+        Moment::from_nanos(self.last_seen.load(Ordering::Relaxed))
+    }
+
+    fn aged(&self, now: Moment) -> bool {
+        now.since(self.seen()) > AGEING
+    }
+
+    fn touch(&self, now: Moment) {
+        if now.since(self.seen()) >= REFRESH_GRAIN {
+            self.last_seen.store(now.as_nanos(), Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! One broadcast domain.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::fdb::{Fdb, FdbRow, Learned, Location, Refresh};
+use super::storm::{Storm, StormLimit, VTEP_SHARE};
+use crate::counters::{Counters, Shard};
+use crate::tables::{PortId, SegmentId, SegmentOptions, VlanPolicy};
+use crate::time::Moment;
+use crate::tunnel::Vtep;
+use crate::wire::{MacAddr, Vni};
+
+/// A segment as workers see it: who its members are, frozen, and the state that all table versions share.
+#[derive(Debug)]
+pub struct Segment {
+    /// Its name among segments.
+    pub id: SegmentId,
+    /// Its VNI; `None` for a network that stays on this host.
+    pub vni: Option<Vni>,
+    /// The MTU of its endpoints: bytes of an inner IP packet.
+    pub mtu: u16,
+    /// Its members here, ascending.
+    pub ports: Vec<PortId>,
+    /// Its members elsewhere, ascending by VTEP.
+    pub(crate) vteps: Vec<(Vtep, Arc<Storm>)>,
+    pub(crate) options: SegmentOptions,
+    pub(crate) state: Arc<SegmentState>,
+}
+
+/// What outlives a change of tables.
+#[derive(Debug)]
+pub(crate) struct SegmentState {
+    fdb: RwLock<Fdb>,
+    pub(crate) counters: Counters,
+}
+
+impl SegmentState {
+    pub(crate) fn new(fdb_limit: usize, shards: usize, seed: u64) -> Self {
+        Self { fdb: RwLock::new(Fdb::new(fdb_limit, seed)), counters: Counters::new(shards) }
+    }
+
+    /// Changes the table. A panic elsewhere cannot leave it half-changed in a way that matters: every entry is
+    /// re-learnable, so a poisoned lock is taken all the same.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Fdb) -> T) -> T {
+        change(&mut self.fdb.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Fdb) -> T) -> T {
+        read(&self.fdb.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Segment {
+    /// The shard of this segment's counters that worker `shard` writes.
+    #[must_use]
+    pub fn counters(&self, shard: usize) -> &Shard {
+        self.state.counters.shard(shard)
+    }
+
+    /// The VTEPs that are members.
+    pub fn vteps(&self) -> impl Iterator<Item = Vtep> + '_ {
+        self.vteps.iter().map(|&(vtep, _)| vtep)
+    }
+
+    /// The storm limiter of `vtep`, if it is a member: the one question asked of a datagram's sender.
+    pub(crate) fn member(&self, vtep: Vtep) -> Option<&Storm> {
+        let index = self.vteps.binary_search_by_key(&vtep, |&(v, _)| v).ok()?;
+        Some(&self.vteps[index].1)
+    }
+
+    /// What a port may flood.
+    #[must_use]
+    pub fn port_storm(&self) -> StormLimit {
+        StormLimit::kpps(self.options.storm_kpps)
+    }
+
+    /// What a VTEP may flood.
+    #[must_use]
+    pub fn vtep_storm(&self) -> StormLimit {
+        StormLimit::kpps(self.options.storm_kpps.saturating_mul(VTEP_SHARE))
+    }
+
+    /// Whether endpoints are held to their addresses.
+    #[must_use]
+    pub fn anti_spoof(&self) -> bool {
+        self.options.anti_spoof
+    }
+
+    /// Whether inner VLAN tags pass.
+    #[must_use]
+    pub fn passes_vlan(&self) -> bool {
+        self.options.vlan == VlanPolicy::Pass
+    }
+
+    /// Where `mac` is.
+    #[must_use]
+    pub fn locate(&self, mac: MacAddr, now: Moment) -> Option<Location> {
+        self.state.read(|fdb| fdb.lookup(mac, now))
+    }
+
+    /// Notes that `mac` spoke from `location`. False: a static entry says that it is elsewhere.
+    #[must_use]
+    pub fn heard(&self, mac: MacAddr, location: Location, now: Moment) -> bool {
+        match self.state.read(|fdb| fdb.refresh(mac, location, now)) {
+            Refresh::Fresh => true,
+            Refresh::Conflict => false,
+            Refresh::Learn => self.state.change(|fdb| fdb.learn(mac, location, now)) != Learned::Conflict,
+        }
+    }
+
+    /// Removes aged entries, at most `budget`; returns how many.
+    pub fn expire(&self, now: Moment, budget: usize) -> usize {
+        self.state.change(|fdb| fdb.expire(now, budget))
+    }
+
+    /// The entries an operator sees.
+    #[must_use]
+    pub fn fdb_rows(&self, now: Moment) -> Vec<FdbRow> {
+        self.state.read(|fdb| fdb.rows(now).collect())
+    }
+}

@@ -1,0 +1,356 @@
+//! Everything control wants, frozen; swapped whole.
+//!
+//! Control states the whole truth each time ([`TablesSpec`], which may be nonsense); [`Tables::build`] checks it and
+//! freezes it into what workers read, which cannot be. A worker loads the current tables once per batch and never waits.
+//! What frames have taught (FDB entries, storm limiters, counters) is carried from version to version by id.
+//!
+//! Ids are never reused, so a stale id in a learned entry can only miss, not hit somebody else.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::counters::{Counters, Totals};
+use crate::switch::guard::VtepPorts;
+use crate::switch::port::Binding;
+use crate::switch::segment::SegmentState;
+use crate::switch::{Location, Port, Segment};
+use crate::tunnel::Vtep;
+use crate::wire::{MacAddr, Vni};
+
+/// Ports that one dataplane carries: one descriptor per worker each, and a design figure of 4,096 endpoints per network.
+pub const PORTS_MAX: usize = 16_384;
+/// Segments that one dataplane carries.
+pub const SEGMENTS_MAX: usize = 4_096;
+/// VTEPs per segment: BUM frames are replicated to each by head-end, so hundreds is where that stops being sensible.
+pub const VTEPS_MAX: usize = 1_024;
+
+/// Names a segment; chosen by control, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SegmentId(pub u32);
+
+/// Names a port; chosen by control, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortId(pub u32);
+
+/// What happens to inner VLAN tags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VlanPolicy {
+    /// Tagged frames from the tunnel are dropped, tags from endpoints stripped (RFC 7348 section 6.1).
+    #[default]
+    Drop,
+    /// Tags pass both ways.
+    Pass,
+}
+
+/// What a network may be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentOptions {
+    /// Hold endpoints to their addresses ([`crate::switch::guard`]).
+    pub anti_spoof: bool,
+    /// Learned FDB entries per local port; a VTEP may own 64 times as many.
+    pub fdb_limit: u32,
+    /// BUM frames per port, in thousands a second; 0: no limit.
+    pub storm_kpps: u32,
+    /// Inner VLAN tags.
+    pub vlan: VlanPolicy,
+}
+
+impl Default for SegmentOptions {
+    fn default() -> Self {
+        Self { anti_spoof: true, fdb_limit: 1_024, storm_kpps: 10, vlan: VlanPolicy::Drop }
+    }
+}
+
+/// One network, as control wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentSpec {
+    /// Its id.
+    pub id: SegmentId,
+    /// Its VNI; `None` keeps it on this host.
+    pub vni: Option<Vni>,
+    /// The MTU of its endpoints, in bytes of inner IP packet.
+    pub mtu: u16,
+    /// Its options.
+    pub options: SegmentOptions,
+    /// The underlay addresses of the VTEPs that share it; ignored without a VNI.
+    pub vteps: Vec<IpAddr>,
+}
+
+/// One endpoint's port, as control wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortSpec {
+    /// Its id.
+    pub id: PortId,
+    /// Its segment.
+    pub segment: SegmentId,
+    /// Its endpoint's MAC.
+    pub mac: MacAddr,
+    /// Its endpoint's IP addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The whole truth.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TablesSpec {
+    /// Every segment.
+    pub segments: Vec<SegmentSpec>,
+    /// Every port.
+    pub ports: Vec<PortSpec>,
+}
+
+/// Why a [`TablesSpec`] is nonsense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TablesError {
+    /// Two segments with one id.
+    #[error("segment {} is listed twice", .0.0)]
+    DuplicateSegment(SegmentId),
+    /// Two ports with one id.
+    #[error("port {} is listed twice", .0.0)]
+    DuplicatePort(PortId),
+    /// Two segments with one VNI.
+    #[error("VNI {0} belongs to two segments")]
+    DuplicateVni(Vni),
+    /// Two ports of one segment with one MAC.
+    #[error("MAC {0} belongs to two ports of one segment")]
+    DuplicateMac(MacAddr),
+    /// A port that names a segment that is not there.
+    #[error("port {} names segment {}, which is not listed", .0.0, .1.0)]
+    NoSegment(PortId, SegmentId),
+    /// A MAC that no endpoint can have.
+    #[error("port {} has MAC {}, which is a group address or zero", .0.0, .1)]
+    BadMac(PortId, MacAddr),
+    /// More than the table holds.
+    #[error("{count} {what} are more than the {max} that a dataplane carries")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many were asked for.
+        count: usize,
+        /// How many there may be.
+        max: usize,
+    },
+}
+
+/// What does not change between versions.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// Counter shards: one per worker.
+    pub shards: usize,
+    /// Unpredictable to endpoints.
+    pub seed: u64,
+    /// This host's VTEP and its UDP port.
+    pub underlay: Option<(Vtep, u16)>,
+}
+
+/// What workers read.
+#[derive(Debug)]
+pub struct Tables {
+    segments: Vec<Segment>,
+    by_vni: HashMap<Vni, usize, FixedState>,
+    ports: HashMap<PortId, Port, FixedState>,
+    vtep_ports: VtepPorts,
+    /// Counts what belongs to no segment: datagrams that were refused before their VNI was known.
+    pub(crate) nowhere: Arc<Counters>,
+    /// What segments that are gone had counted.
+    retired: Totals,
+}
+
+impl Tables {
+    /// Tables with nothing in them.
+    #[must_use]
+    pub fn empty(ground: &Ground) -> Self {
+        Self {
+            segments: Vec::new(),
+            by_vni: HashMap::with_hasher(FixedState::with_seed(ground.seed)),
+            ports: HashMap::with_hasher(FixedState::with_seed(ground.seed)),
+            vtep_ports: VtepPorts::default(),
+            nowhere: Arc::new(Counters::new(ground.shards)),
+            retired: Totals::default(),
+        }
+    }
+
+    /// Freezes `spec`, carrying over from `previous` what frames have taught it.
+    pub fn build(spec: &TablesSpec, previous: &Self, ground: &Ground) -> Result<Self, TablesError> {
+        check_sizes(spec)?;
+        let mut tables = Self::empty(ground);
+        tables.nowhere = Arc::clone(&previous.nowhere);
+        let old: HashMap<SegmentId, &Segment, FixedState> =
+            previous.segments.iter().map(|s| (s.id, s)).collect();
+        let mut index = HashMap::with_hasher(FixedState::default());
+        for segment in &spec.segments {
+            if index.insert(segment.id, tables.segments.len()).is_some() {
+                return Err(TablesError::DuplicateSegment(segment.id));
+            }
+            tables.add_segment(segment, old.get(&segment.id).copied(), ground)?;
+        }
+        for port in &spec.ports {
+            let &segment = index.get(&port.segment).ok_or(TablesError::NoSegment(port.id, port.segment))?;
+            tables.add_port(port, segment, previous)?;
+        }
+        tables.vtep_ports = vtep_ports(&tables.segments, ground);
+        tables.check_macs()?;
+        tables.retire(previous, |id| index.contains_key(&id));
+        // Nothing fails from here on: shared state changes only for tables that will be used.
+        tables.segments.iter_mut().for_each(|s| s.ports.sort_unstable());
+        tables.settle();
+        Ok(tables)
+    }
+
+    /// Every segment.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The segment named `id`.
+    #[must_use]
+    pub fn segment(&self, id: SegmentId) -> Option<&Segment> {
+        self.segments.iter().find(|s| s.id == id)
+    }
+
+    /// The segment with this VNI.
+    #[must_use]
+    pub fn segment_of_vni(&self, vni: Vni) -> Option<&Segment> {
+        self.by_vni.get(&vni).map(|&i| &self.segments[i])
+    }
+
+    /// The segment of `port`.
+    #[must_use]
+    pub fn segment_of(&self, port: &Port) -> &Segment {
+        &self.segments[port.segment]
+    }
+
+    /// The port named `id`.
+    #[must_use]
+    pub fn port(&self, id: PortId) -> Option<&Port> {
+        self.ports.get(&id)
+    }
+
+    /// The tunnel ports that endpoints must not reach.
+    #[must_use]
+    pub fn vtep_ports(&self) -> &VtepPorts {
+        &self.vtep_ports
+    }
+
+    /// Everything counted since the first version, whatever became of its segment.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let mut totals = self.retired.clone();
+        totals += &self.nowhere.totals();
+        self.segments.iter().for_each(|s| totals += &s.state.counters.totals());
+        totals
+    }
+
+    fn add_segment(
+        &mut self,
+        spec: &SegmentSpec,
+        old: Option<&Segment>,
+        ground: &Ground,
+    ) -> Result<(), TablesError> {
+        let index = self.segments.len();
+        if let Some(vni) = spec.vni
+            && self.by_vni.insert(vni, index).is_some()
+        {
+            return Err(TablesError::DuplicateVni(vni));
+        }
+        let mut vteps: Vec<_> = match spec.vni {
+            Some(_) => spec.vteps.iter().map(|&address| Vtep::new(address)).collect(),
+            None => Vec::new(),
+        };
+        vteps.sort_unstable();
+        vteps.dedup();
+        let storm = |vtep| {
+            let known = old.and_then(|old| old.vteps.iter().find(|(v, _)| *v == vtep));
+            (vtep, known.map_or_else(Arc::default, |(_, storm)| Arc::clone(storm)))
+        };
+        let limit = spec.options.fdb_limit as usize;
+        let seed = ground.seed ^ u64::from(spec.id.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.segments.push(Segment {
+            id: spec.id,
+            vni: spec.vni,
+            mtu: spec.mtu,
+            ports: Vec::new(),
+            vteps: vteps.into_iter().map(storm).collect(),
+            options: spec.options,
+            state: old.map_or_else(
+                || Arc::new(SegmentState::new(limit, ground.shards, seed)),
+                |old| Arc::clone(&old.state),
+            ),
+        });
+        Ok(())
+    }
+
+    fn add_port(&mut self, spec: &PortSpec, segment: usize, previous: &Self) -> Result<(), TablesError> {
+        if spec.mac.is_multicast() || spec.mac.is_zero() {
+            return Err(TablesError::BadMac(spec.id, spec.mac));
+        }
+        let port = Port {
+            id: spec.id,
+            segment,
+            binding: Binding { mac: spec.mac, addresses: spec.addresses.clone() },
+            storm: previous.ports.get(&spec.id).map_or_else(Arc::default, |old| Arc::clone(&old.storm)),
+        };
+        if self.ports.insert(spec.id, port).is_some() {
+            return Err(TablesError::DuplicatePort(spec.id));
+        }
+        self.segments[segment].ports.push(spec.id);
+        Ok(())
+    }
+
+    fn check_macs(&self) -> Result<(), TablesError> {
+        let mut seen = HashMap::with_capacity_and_hasher(self.ports.len(), FixedState::default());
+        for port in self.ports.values() {
+            if seen.insert((port.segment, port.binding.mac), port.id).is_some() {
+                return Err(TablesError::DuplicateMac(port.binding.mac));
+            }
+        }
+        Ok(())
+    }
+
+    fn retire(&mut self, previous: &Self, stays: impl Fn(SegmentId) -> bool) {
+        self.retired = previous.retired.clone();
+        for gone in previous.segments.iter().filter(|s| !stays(s.id)) {
+            self.retired += &gone.state.counters.totals();
+        }
+    }
+
+    /// Tells each FDB who its endpoints are and who has left.
+    fn settle(&self) {
+        for segment in &self.segments {
+            let statics: Vec<_> = segment.ports.iter().map(|id| (self.ports[id].binding.mac, *id)).collect();
+            segment.state.change(|fdb| {
+                fdb.set_limit(segment.options.fdb_limit as usize);
+                fdb.set_static(&statics);
+                fdb.forget(|location| match location {
+                    Location::Local(port) => segment.ports.binary_search(&port).is_err(),
+                    Location::Remote(vtep) => segment.member(vtep).is_none(),
+                });
+            });
+        }
+    }
+}
+
+fn check_sizes(spec: &TablesSpec) -> Result<(), TablesError> {
+    let vteps = spec.segments.iter().map(|s| s.vteps.len()).max().unwrap_or(0);
+    let sizes = [
+        ("segments", spec.segments.len(), SEGMENTS_MAX),
+        ("ports", spec.ports.len(), PORTS_MAX),
+        ("VTEPs of one segment", vteps, VTEPS_MAX),
+    ];
+    match sizes.into_iter().find(|&(_, count, max)| count > max) {
+        Some((what, count, max)) => Err(TablesError::TooMany { what, count, max }),
+        None => Ok(()),
+    }
+}
+
+fn vtep_ports(segments: &[Segment], ground: &Ground) -> VtepPorts {
+    let Some((own, port)) = ground.underlay else { return VtepPorts::default() };
+    let mut addresses: Vec<_> = segments.iter().flat_map(Segment::vteps).map(Vtep::address).collect();
+    addresses.push(own.address());
+    addresses.sort_unstable();
+    addresses.dedup();
+    VtepPorts { addresses, port }
+}

@@ -1,0 +1,1 @@
+//! The grammar against etherparse, on packets and on noise.
