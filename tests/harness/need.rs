@@ -2,7 +2,7 @@
 
 use crate::cmd;
 use crate::netns::Namespace;
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -63,17 +63,6 @@ fn kernel_has_vxlan() -> bool {
         )
         .ok()
     })
-}
-
-/// Names of the processes that run in this machine under the given executable, as `pid` numbers.
-pub fn processes_of(executable: &Path) -> Vec<i32> {
-    let Ok(executable) = executable.canonicalize() else { return Vec::new() };
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .flatten()
-        .filter(|entry| fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe == executable))
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect()
 }
 
 /// Leaves the test with a printed reason unless the machine has everything named.

@@ -11,7 +11,7 @@
 //! receive, send VXLAN as RFC 7348 says it, each way (VX ids of the conformance list)
 //! hostile       any bytes at all               refusals    bad input: exit code, one line, nothing half-made
 //! api           the socket and HTTP            capture     what `weft capture` writes
-//! demo          `weft demo`, also interrupted
+//! demo          `weft demo`, also interrupted                 rig         the rig against the kernel's vxlan
 //! ```
 
 mod api;
@@ -23,6 +23,7 @@ mod hostile;
 mod isolation;
 mod receive;
 mod refusals;
+mod rig;
 mod send;
 mod spoofing;
 mod switching;
