@@ -191,7 +191,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(128))]
+        #![proptest_config(ProptestConfig::with_cases(512))]
 
         #[test]
         fn agrees_with_the_definition(data in proptest::collection::vec(any::<u8>(), 0..700)) {
