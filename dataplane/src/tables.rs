@@ -355,3 +355,6 @@ fn vtep_ports(segments: &[Segment], ground: &Ground) -> VtepPorts {
     addresses.dedup();
     VtepPorts { addresses, port }
 }
+
+#[cfg(test)]
+mod tests;
