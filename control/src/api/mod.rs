@@ -25,6 +25,7 @@
 
 mod capture;
 pub mod client;
+mod request;
 mod routes;
 pub mod server;
 mod socket;

@@ -48,6 +48,12 @@ fn complain(problem: &Problem, color: bool) -> ExitCode {
     ExitCode::from(problem.code.exit())
 }
 
+/// Something worth knowing about a command that worked.
+fn remark(text: &str) {
+    // Without standard error there is nobody to tell.
+    let _ = writeln!(io::stderr(), "weft: {text}");
+}
+
 /// Help and version as clap has them; everything else in one line.
 fn refuse_arguments(error: &clap::Error) -> ExitCode {
     let is_help = matches!(

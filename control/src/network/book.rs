@@ -66,6 +66,14 @@ impl Book {
         free.unwrap_or_else(|| IfName::eth(0))
     }
 
+    /// Whether endpoints of ours have given the sandbox a default route of IPv4, of IPv6: a namespace on several networks
+    /// keeps the first.
+    pub(super) fn routed(&self, sandbox: NetnsId) -> [bool; 2] {
+        let inside = self.endpoints().filter(|(_, e)| e.sandbox.key == sandbox);
+        let gateways: Vec<_> = inside.flat_map(|(_, e)| &e.gateways).collect();
+        [gateways.iter().any(|g| g.is_ipv4()), gateways.iter().any(|g| g.is_ipv6())]
+    }
+
     /// A number that no segment ever had.
     pub(super) fn next_segment(&mut self) -> Result<SegmentId, NetworkError> {
         self.last_segment = self.last_segment.checked_add(1).ok_or(NetworkError::OutOfIds)?;

@@ -10,6 +10,7 @@ use weft_dataplane::wire::MacAddr;
 
 use super::book::{Book, Record};
 use super::{ENDPOINTS_MAX, EndpointRequest, Manager, NetworkError, random};
+use crate::ipam::Pool;
 use crate::model::{Endpoint, Id, IfName, Name, Network, Sandbox};
 use crate::sandbox::{Netns, Plug};
 
@@ -20,6 +21,8 @@ struct Claim<'a> {
     ifname: IfName,
     sandbox: Sandbox,
     port: PortId,
+    /// Whether another endpoint of ours has the default route of IPv4, of IPv6, in the sandbox.
+    routed: [bool; 2],
 }
 
 impl Manager {
@@ -48,6 +51,7 @@ impl Manager {
             ifname: request.ifname.clone().unwrap_or_else(|| book.free_ifname(netns.id())),
             sandbox: Sandbox { path: request.netns.clone(), key: netns.id() },
             port: book.next_port()?,
+            routed: book.routed(netns.id()),
         };
         let endpoint = claim.enter(book.find_mut(key)?)?;
         match self.bring_up(&book, &network, &endpoint, &netns) {
@@ -176,8 +180,11 @@ impl Claim<'_> {
         if let Some(owner) = record.endpoints.values().find(|endpoint| endpoint.mac == mac) {
             return Err(NetworkError::MacTaken { mac: mac.to_string(), owner: owner.name.clone() });
         }
-        let gateways =
-            if record.network.internal { vec![] } else { pools.iter().map(|p| p.gateway()).collect() };
+        let needs_route = |gateway: &IpAddr| !self.routed[usize::from(gateway.is_ipv6())];
+        let gateways = match record.network.internal {
+            true => vec![],
+            false => pools.iter().map(Pool::gateway).filter(needs_route).collect(),
+        };
         record.pools = pools;
         let endpoint = Endpoint {
             id,

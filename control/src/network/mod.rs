@@ -282,4 +282,6 @@ fn random<const N: usize>() -> Result<[u8; N], NetworkError> {
 }
 
 #[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
 mod tests;
