@@ -1,0 +1,287 @@
+//! The product: one daemon in one host, met through its executable, configuration file and command line.
+
+use crate::cmd::{self, LIMIT, Outcome};
+use crate::netns::{self, Namespace};
+use crate::wait;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use tempfile::TempDir;
+
+/// Where the executable is: `WEFT_BIN`, or the release build beside the test's own.
+///
+/// # Panics
+/// When there is none, with the command that makes it.
+#[track_caller]
+pub fn executable() -> PathBuf {
+    if let Some(path) = std::env::var_os("WEFT_BIN") {
+        return path.into();
+    }
+    let own = std::env::current_exe().expect("a test knows its executable");
+    let target = own.ancestors().nth(3).expect("target/PROFILE/deps/TEST");
+    let found = target.join("release/weft");
+    assert!(found.exists(), "{} is missing: cargo build --release --bin weft", found.display());
+    found
+}
+
+/// A command for the executable with a clean environment, so that the tests' own variables configure nothing.
+pub fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(executable());
+    command.args(args).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
+/// Runs the executable in the root namespace.
+#[track_caller]
+pub fn weft(args: &[&str]) -> Outcome {
+    cmd::finish_within(LIMIT, command(args))
+}
+
+/// What goes into the daemon's configuration file.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The underlay address.
+    pub address: Option<IpAddr>,
+    /// The VTEPs it may talk to.
+    pub peers: Vec<IpAddr>,
+    /// `underlay.mode`; the daemon chooses when absent.
+    pub mode: Option<&'static str>,
+    /// Lines put before every table.
+    pub top: String,
+    /// Lines put after everything else.
+    pub tail: String,
+}
+
+impl Config {
+    /// For a host with this address and these peers.
+    pub fn new(address: IpAddr, peers: &[IpAddr]) -> Self {
+        Config { address: Some(address), peers: peers.to_vec(), ..Config::default() }
+    }
+
+    /// Writes `config.toml` for a daemon whose files are all in `directory`.
+    pub fn write(&self, directory: &Path) {
+        fs::write(directory.join("config.toml"), self.text(directory)).expect("our own directory");
+    }
+
+    fn text(&self, directory: &Path) -> String {
+        let here = directory.display();
+        let mut text = format!("{}\nstate_dir = \"{here}/state\"\nrun_dir = \"{here}/run\"\n", self.top);
+        if let Some(address) = self.address {
+            text += &format!("[underlay]\naddress = \"{address}\"\n");
+            if let Some(mode) = std::env::var("WEFT_TEST_MODE").ok().as_deref().or(self.mode) {
+                text += &format!("mode = \"{mode}\"\n");
+            }
+        }
+        text += &self.tail;
+        for peer in &self.peers {
+            text += &format!("\n[[peer]]\naddress = \"{peer}\"\n");
+        }
+        text
+    }
+}
+
+/// A running daemon. Dropping it sends SIGTERM and, if that does not help, SIGKILL.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    directory: TempDir,
+}
+
+impl Daemon {
+    /// Starts one in `host` and waits until it says that it is ready.
+    ///
+    /// # Panics
+    /// When it ends or never becomes ready, with what it wrote.
+    #[track_caller]
+    pub fn start(host: &Namespace, config: &Config) -> Self {
+        let mut daemon = Self::spawn(host, config);
+        let ready = wait::within(LIMIT, || {
+            let ended = daemon.child.try_wait().expect("the child is ours");
+            (ended.is_some() || daemon.is_ready()).then(|| ended.is_none())
+        });
+        assert_eq!(ready, Some(true), "the daemon is not ready:\n{}", daemon.stderr());
+        daemon
+    }
+
+    /// Starts one that is expected to refuse, and returns how it ended.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[track_caller]
+    pub fn refusal(host: &Namespace, config: &Config) -> Outcome {
+        Self::spawn(host, config).outcome()
+    }
+
+    /// How a daemon ends that is expected to refuse.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[track_caller]
+    pub fn outcome(mut self) -> Outcome {
+        let status = wait::until("the daemon refuses to start", || self.child.try_wait().expect("our child"));
+        Outcome {
+            command: "weft daemon".into(),
+            code: status.code(),
+            stdout: fs::read_to_string(self.directory.path().join("stdout")).unwrap_or_default(),
+            stderr: self.stderr(),
+        }
+    }
+
+    /// Starts one and waits for nothing.
+    #[track_caller]
+    pub fn spawn(host: &Namespace, config: &Config) -> Self {
+        let directory = netns::scratch();
+        config.write(directory.path());
+        Self::spawn_in(host, directory, &[])
+    }
+
+    /// Starts one with a directory that already holds a `config.toml`, and more arguments.
+    #[track_caller]
+    pub fn spawn_in(host: &Namespace, directory: TempDir, args: &[&str]) -> Self {
+        let open = |name: &str| File::create(directory.path().join(name)).expect("our own directory");
+        let child = Command::new("/sbin/ip")
+            .args(["netns", "exec", host.name()])
+            .arg(executable())
+            .args(["daemon", "--config"])
+            .arg(directory.path().join("config.toml"))
+            .args(args)
+            .env_clear()
+            // The daemon does its work by system calls: it is given no way to find a program.
+            .env("PATH", "/nonexistent")
+            .envs(std::env::var_os("RUST_LOG").map(|level| ("RUST_LOG", level)))
+            .stdin(Stdio::null())
+            .stdout(open("stdout"))
+            .stderr(open("stderr"))
+            .spawn()
+            .expect("ip is installed");
+        Daemon { child, directory }
+    }
+
+    /// The address of its API.
+    pub fn api(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// The path of its API socket.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("run/weft.sock")
+    }
+
+    /// Its state, run and configuration files.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The process id of the daemon itself.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    /// Runs a command of its command line.
+    #[track_caller]
+    pub fn weft(&self, args: &[&str]) -> Outcome {
+        let api = self.api();
+        weft(&[&["-H", api.as_str()], args].concat())
+    }
+
+    /// The JSON a command prints; it has to succeed.
+    #[track_caller]
+    pub fn json(&self, args: &[&str]) -> Value {
+        let text = self.weft(&[args, &["--format", "json"]].concat()).must();
+        serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{args:?} printed no JSON ({error}): {text}"))
+    }
+
+    /// The packet counters.
+    #[track_caller]
+    pub fn stats(&self) -> Stats {
+        Stats::read(&self.json(&["stats"]))
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[track_caller]
+    pub fn terminate(&mut self) -> ExitStatus {
+        kill(self.pid(), Signal::SIGTERM).expect("the daemon runs");
+        wait::until("the daemon ends after SIGTERM", || self.child.try_wait().expect("the child is ours"))
+    }
+
+    /// True until it has ended.
+    pub fn alive(&mut self) -> bool {
+        self.child.try_wait().expect("the child is ours").is_none()
+    }
+
+    /// What it has written on standard error.
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.directory.path().join("stderr")).unwrap_or_default()
+    }
+
+    fn is_ready(&self) -> bool {
+        let status = self.weft(&["status", "--format", "json"]);
+        let parsed: Result<Value, _> = serde_json::from_str(&status.stdout);
+        status.ok() && parsed.is_ok_and(|status| status["ready"] == true)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the daemon wrote:\n{}", self.stderr());
+            eprintln!("its counters:\n{}", self.weft(&["stats"]).stdout);
+        }
+        if !self.alive() {
+            return;
+        }
+        let _ = kill(self.pid(), Signal::SIGTERM);
+        if wait::within(LIMIT, || self.child.try_wait().ok().flatten()).is_none() {
+            eprintln!("the daemon does not end after SIGTERM");
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// What `weft stats --format json` says about the whole daemon.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Frames that ended in any verdict.
+    pub packets: u64,
+    /// Frames that ended in a drop, by reason.
+    pub drops: BTreeMap<String, u64>,
+}
+
+impl Stats {
+    fn read(json: &Value) -> Self {
+        let drops = json["drops"].as_object().unwrap_or_else(|| panic!("no drops in {json}"));
+        Stats {
+            packets: json["packets"].as_u64().unwrap_or_else(|| panic!("no packets in {json}")),
+            drops: drops
+                .iter()
+                .map(|(reason, count)| (reason.clone(), count.as_u64().unwrap_or(0)))
+                .collect(),
+        }
+    }
+
+    /// How many were dropped for this reason.
+    pub fn drop(&self, reason: &str) -> u64 {
+        self.drops.get(reason).copied().unwrap_or(0)
+    }
+
+    /// How many were dropped for any reason.
+    pub fn dropped(&self) -> u64 {
+        self.drops.values().sum()
+    }
+
+    /// The reasons that moved since `before`, with by how much.
+    pub fn moved_since(&self, before: &Stats) -> BTreeMap<String, u64> {
+        let moved = self.drops.iter().map(|(reason, count)| (reason.clone(), count - before.drop(reason)));
+        moved.filter(|(_, by)| *by > 0).collect()
+    }
+}

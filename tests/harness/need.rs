@@ -1,0 +1,76 @@
+//! What a test needs from the machine. A test that cannot run says so and why; `tests/run` repeats it at the end.
+
+use crate::cmd;
+use crate::netns::Namespace;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// One thing a machine may lack.
+#[derive(Clone, Copy, Debug)]
+pub enum Need {
+    /// Namespaces, links and raw sockets need uid 0.
+    Root,
+    /// The TUN/TAP driver.
+    Tun,
+    /// The kernel's own VXLAN device, as a peer.
+    KernelVxlan,
+    /// Open vSwitch, as a peer.
+    OpenVswitch,
+}
+
+impl Need {
+    /// The reason why this is missing here; `None` when it is there.
+    fn missing(self) -> Option<String> {
+        match self {
+            Need::Root if !nix::unistd::geteuid().is_root() => Some("not root".into()),
+            Need::Tun if !Path::new("/dev/net/tun").exists() => Some("no /dev/net/tun".into()),
+            Need::KernelVxlan if !kernel_has_vxlan() => Some("the kernel has no vxlan device".into()),
+            Need::OpenVswitch if !Path::new("/usr/sbin/ovs-vswitchd").exists() => {
+                Some("openvswitch-switch is not installed".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Prints and records why a test is skipped; true when it is.
+pub fn skip(needs: &[Need]) -> bool {
+    let Some(reason) = needs.iter().find_map(|need| need.missing()) else { return false };
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    println!("skipped: {reason} ({test})");
+    if let Some(path) = std::env::var_os("WEFT_SKIP_LOG") {
+        let line = format!("{test}: {reason}\n");
+        let opened = OpenOptions::new().create(true).append(true).open(path);
+        opened.and_then(|mut log| log.write_all(line.as_bytes())).expect("the skip log can be written");
+    }
+    true
+}
+
+/// True when the full amounts were asked for (`tests/run --full`).
+pub fn full() -> bool {
+    std::env::var("WEFT_FULL").is_ok_and(|value| value == "1")
+}
+
+fn kernel_has_vxlan() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let probe = Namespace::new("probe");
+        cmd::run(
+            "ip",
+            &["-n", probe.name(), "link", "add", "vx", "type", "vxlan", "id", "1", "dstport", "4789"],
+        )
+        .ok()
+    })
+}
+
+/// Leaves the test with a printed reason unless the machine has everything named.
+#[macro_export]
+macro_rules! need {
+    ($($need:ident),+ $(,)?) => {
+        if $crate::need::skip(&[$($crate::need::Need::$need),+]) {
+            return;
+        }
+    };
+}

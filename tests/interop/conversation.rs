@@ -1,0 +1,119 @@
+//! The conversation every pairing has to get through.
+
+use harness::daemon::{Config, Daemon};
+use harness::kernel_vtep::KernelVtep;
+use harness::need;
+use harness::netns::Namespace;
+use harness::ovs::OvsVtep;
+use harness::traffic::{self, End};
+use harness::underlay::{Family, Host, Offloads, Underlay};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Above 65,535, so that a VNI cut to 16 bits shows.
+const VNI: u32 = 0x00ab_cdef;
+
+const MIB: usize = 1 << 20;
+
+/// Who stands at one end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The product.
+    Weft,
+    /// The kernel's vxlan device behind a bridge.
+    Kernel,
+    /// Open vSwitch's userspace datapath.
+    Ovs,
+}
+
+/// Two ends and the underlay between them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pairing {
+    pub(crate) left: Side,
+    pub(crate) right: Side,
+    pub(crate) family: Family,
+    pub(crate) offloads: Offloads,
+}
+
+impl Pairing {
+    /// Bytes of the bulk transfer in each direction: the full gibibyte when asked for; less from day to day, and
+    /// least through Open vSwitch, which is slow.
+    fn bulk(self) -> usize {
+        match self.right {
+            _ if need::full() => 1024 * MIB,
+            Side::Ovs => 16 * MIB,
+            _ => 64 * MIB,
+        }
+    }
+}
+
+/// Builds the pairing and talks through it both ways.
+pub(crate) fn converse(pairing: Pairing) {
+    let underlay = Underlay::new(2, pairing.family, pairing.offloads);
+    let [left_host, right_host] = underlay.hosts.as_slice() else { panic!("two hosts were made") };
+    if pairing.right == Side::Ovs {
+        OvsVtep::spare(left_host);
+    }
+    let (left_ns, right_ns) = (Namespace::new("left"), Namespace::new("right"));
+    let mtu = pairing.family.inner_mtu();
+    let (left_ip, right_ip) = (Ipv4Addr::new(10, 77, 0, 11), Ipv4Addr::new(10, 77, 0, 12));
+    let left_vtep = Vtep::start(pairing.left, left_host, right_host.address, mtu);
+    let right_vtep = Vtep::start(pairing.right, right_host, left_host.address, mtu);
+    left_vtep.attach(&left_ns, left_ip);
+    right_vtep.attach(&right_ns, right_ip);
+    let before = [left_vtep.dropped(), right_vtep.dropped()];
+
+    let left = End { ns: &left_ns, ip: IpAddr::V4(left_ip) };
+    let right = End { ns: &right_ns, ip: IpAddr::V4(right_ip) };
+    for (from, to) in [(left, right), (right, left)] {
+        traffic::ping(from, to);
+        traffic::udp_of_every_size(from, to, mtu);
+        traffic::tcp_bulk(from, to, pairing.bulk());
+    }
+    assert_eq!([left_vtep.dropped(), right_vtep.dropped()], before, "honest traffic ends in no drop");
+}
+
+enum Vtep<'a> {
+    Weft(Daemon),
+    Kernel(KernelVtep<'a>),
+    Ovs(OvsVtep<'a>),
+}
+
+impl<'a> Vtep<'a> {
+    fn start(side: Side, host: &'a Host, remote: IpAddr, mtu: usize) -> Self {
+        match side {
+            Side::Weft => Vtep::Weft(weft(host, remote)),
+            Side::Kernel => Vtep::Kernel(KernelVtep::new(host, VNI, mtu, &[remote])),
+            Side::Ovs => Vtep::Ovs(OvsVtep::new(host, VNI, mtu, remote)),
+        }
+    }
+
+    fn attach(&self, container: &Namespace, ip: Ipv4Addr) {
+        // A container announces itself over IPv6 whenever it likes; without, every frame on the segment is ours.
+        container.sysctl("ipv6/conf/default/disable_ipv6", "1");
+        let with_prefix = format!("{ip}/24");
+        match self {
+            Vtep::Weft(daemon) => {
+                let (path, ip) = (container.path(), ip.to_string());
+                daemon.weft(&["network", "connect", "blue", &path, "--name", "c", "--ip", &ip]).must();
+            }
+            Vtep::Kernel(vtep) => vtep.attach("c", container, &[&with_prefix]),
+            Vtep::Ovs(vtep) => vtep.attach("c", container, &[&with_prefix]),
+        }
+    }
+
+    /// Frames the product has dropped so far; the others do not tell.
+    fn dropped(&self) -> Option<std::collections::BTreeMap<String, u64>> {
+        match self {
+            Vtep::Weft(daemon) => Some(daemon.stats().moved_since(&Default::default())),
+            Vtep::Kernel(_) | Vtep::Ovs(_) => None,
+        }
+    }
+}
+
+fn weft(host: &Host, remote: IpAddr) -> Daemon {
+    let daemon = Daemon::start(&host.ns, &Config::new(host.address, &[remote]));
+    let vni = VNI.to_string();
+    let line = ["network", "create", "blue", "-d", "overlay", "--subnet", "10.77.0.0/24", "--vni", &vni];
+    daemon.weft(&line).must();
+    daemon
+}

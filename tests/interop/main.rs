@@ -1,0 +1,47 @@
+//! Two VTEPs of different make on one VNI: does everything arrive, unchanged, both ways?
+//!
+//! Each test is one pairing over one kind of underlay. It pings, has a datagram of every size echoed, and carries a
+//! bulk transfer in each direction, in which every byte is compared. The pairings without the product in them (the
+//! kernel and Open vSwitch with each other) hold the rig to the same: when one of those fails, look at the rig.
+
+mod conversation;
+
+use conversation::{Pairing, Side, converse};
+use harness::need;
+use harness::underlay::{Family::*, Offloads::*};
+
+/// One test for each line: its name, the two sides, the underlay, and what the machine needs.
+macro_rules! pairings {
+    ($($name:ident: $left:ident, $right:ident, $family:ident, $offloads:ident, $($need:ident)+;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                need!(Root, Tun, $($need),+);
+                converse(Pairing {
+                    left: Side::$left,
+                    right: Side::$right,
+                    family: $family,
+                    offloads: $offloads,
+                });
+            }
+        )*
+    };
+}
+
+pairings! {
+    weft_and_the_kernel_over_ipv4_with_offloads: Weft, Kernel, V4, On, KernelVxlan;
+    weft_and_the_kernel_over_ipv4_without_offloads: Weft, Kernel, V4, Off, KernelVxlan;
+    weft_and_the_kernel_over_ipv6_with_offloads: Weft, Kernel, V6, On, KernelVxlan;
+    weft_and_the_kernel_over_ipv6_without_offloads: Weft, Kernel, V6, Off, KernelVxlan;
+    weft_and_open_vswitch_over_ipv4_with_offloads: Weft, Ovs, V4, On, OpenVswitch;
+    weft_and_open_vswitch_over_ipv4_without_offloads: Weft, Ovs, V4, Off, OpenVswitch;
+    weft_and_open_vswitch_over_ipv6_with_offloads: Weft, Ovs, V6, On, OpenVswitch;
+    weft_and_open_vswitch_over_ipv6_without_offloads: Weft, Ovs, V6, Off, OpenVswitch;
+    weft_and_weft_over_ipv4_with_offloads: Weft, Weft, V4, On, Root;
+    weft_and_weft_over_ipv4_without_offloads: Weft, Weft, V4, Off, Root;
+    weft_and_weft_over_ipv6_with_offloads: Weft, Weft, V6, On, Root;
+    weft_and_weft_over_ipv6_without_offloads: Weft, Weft, V6, Off, Root;
+    the_rig_holds_for_the_kernel_with_itself: Kernel, Kernel, V4, On, KernelVxlan;
+    the_rig_holds_for_the_kernel_and_open_vswitch_over_ipv4: Kernel, Ovs, V4, On, KernelVxlan OpenVswitch;
+    the_rig_holds_for_the_kernel_and_open_vswitch_over_ipv6: Kernel, Ovs, V6, Off, KernelVxlan OpenVswitch;
+}
