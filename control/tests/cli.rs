@@ -13,8 +13,8 @@ fn weft(args: &[&str]) -> Command {
 
 /// Exit code, standard output, standard error.
 fn outcome(command: &mut Command) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let Output { status, stdout, stderr } = command.output().expect("the executable runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     (status.code(), text(stdout), text(stderr))
 }
 
@@ -31,9 +31,9 @@ fn refusal(command: &mut Command) -> (Option<i32>, String) {
 }
 
 fn daemon_refusal(config: &str, args: &[&str]) -> (Option<i32>, String) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("config.toml");
-    std::fs::write(&file, config).unwrap();
+    std::fs::write(&file, config).expect("our own directory");
     let (code, line) = refusal(weft(&["daemon", "--config"]).arg(&file).args(args));
     (code, line.replace(&file.display().to_string(), "FILE"))
 }
@@ -175,11 +175,11 @@ fn a_configuration_file_that_is_named_must_exist() {
 
 /// Answers one request with an empty list.
 fn answer_once(listener: &UnixListener) {
-    let (mut stream, _) = listener.accept().unwrap();
+    let (mut stream, _) = listener.accept().expect("a client");
     let mut request = [0; 4096];
-    let read = stream.read(&mut request).unwrap();
+    let read = stream.read(&mut request).expect("a request");
     assert!(request[..read].starts_with(b"GET /v1/networks HTTP/1.1"));
-    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]").unwrap();
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]").expect("the client waits");
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Client {
         self.get("/v1/networks").await
     }
 
-    /// One network, by name, id, or the first digits of an id.
+    /// One network, by name, id, or the first 12 digits of an id.
     ///
     /// # Errors
     /// [`ClientError`].

@@ -15,7 +15,7 @@
 //! GET    /v1/capture?network=&endpoint=&count=        pcapng, as it comes
 //! ```
 //!
-//! A key is a name, an id, or the first digits of an id. Every refusal is a [`types::Problem`]:
+//! A key is a name, an id, or the first 12 digits of an id. Every refusal is a [`types::Problem`]:
 //! `{"code","message","remedy"}`. Requests say exactly what they mean: an unknown field is refused, as is a body of the
 //! wrong shape (400) or of more than [`BODY_MAX`] bytes (413).
 //!

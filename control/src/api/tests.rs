@@ -94,11 +94,12 @@ async fn the_life_of_a_network() {
     let connected = client.connect("blue", &endpoint("e")).await.unwrap().endpoint;
     assert_eq!((connected.ifname.as_str(), connected.network.as_str()), ("eth0", "blue"));
     assert_eq!(connected.addresses, ["10.1.0.2/24".parse().unwrap()]);
+    let here = std::slice::from_ref(&connected);
 
-    assert_eq!(client.network(&created.id).await.unwrap().endpoints, [connected.clone()]);
+    assert_eq!(client.network(&created.id).await.unwrap().endpoints, here);
     assert_eq!(client.networks().await.unwrap().len(), 1);
-    assert_eq!(client.endpoints().await.unwrap(), [connected.clone()]);
-    assert_eq!(client.endpoint("e").await.unwrap(), [connected.clone()]);
+    assert_eq!(client.endpoints().await.unwrap(), here);
+    assert_eq!(client.endpoint("e").await.unwrap(), here);
 
     let fdb = client.fdb(Some("blue")).await.unwrap();
     assert_eq!((fdb[0].mac.as_str(), fdb[0].kind.as_str()), ("02:42:0a:01:00:02", "static"));

@@ -136,13 +136,13 @@ pub(super) enum NetworkCommand {
     Ls(ListArgs),
     /// Print networks as a JSON array, shaped as 'docker network inspect' does
     Inspect {
-        /// Names, ids, or the first digits of ids
+        /// Names, ids, or the first 12 digits of ids
         #[arg(required = true, value_name = "NETWORK")]
         networks: Vec<String>,
     },
     /// Remove networks with their endpoints
     Rm {
-        /// Names, ids, or the first digits of ids
+        /// Names, ids, or the first 12 digits of ids
         #[arg(required = true, value_name = "NETWORK")]
         networks: Vec<String>,
     },
@@ -150,7 +150,7 @@ pub(super) enum NetworkCommand {
     Connect(ConnectArgs),
     /// Take an interface away again
     Disconnect {
-        /// Name, id, or the first digits of an id
+        /// Name, id, or the first 12 digits of an id
         network: String,
         /// The endpoint's name or id
         endpoint: String,
@@ -222,7 +222,7 @@ pub(super) enum FilterKey {
 
 #[derive(Debug, Args)]
 pub(super) struct ConnectArgs {
-    /// Name, id, or the first digits of an id
+    /// Name, id, or the first 12 digits of an id
     pub(super) network: String,
     /// The namespace's path, such as /run/netns/c1 or /proc/PID/ns/net
     pub(super) netns: PathBuf,
@@ -249,7 +249,7 @@ pub(super) enum EndpointCommand {
     Ls,
     /// Print endpoints as a JSON array, one element for each network that has such a one
     Inspect {
-        /// Name, id, or the first digits of an id
+        /// Name, id, or the first 12 digits of an id
         endpoint: String,
     },
 }
@@ -258,7 +258,7 @@ pub(super) enum EndpointCommand {
 pub(super) enum FdbCommand {
     /// Print the forwarding table of a network, or of all
     Show {
-        /// Name, id, or the first digits of an id
+        /// Name, id, or the first 12 digits of an id
         network: Option<String>,
     },
 }

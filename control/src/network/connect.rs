@@ -72,7 +72,7 @@ impl Manager {
     /// Removes an endpoint and its interface.
     ///
     /// # Errors
-    /// [`NetworkError::NoNetwork`], [`NetworkError::NoEndpoint`] or [`NetworkError::Ambiguous`].
+    /// [`NetworkError::NoNetwork`] or [`NetworkError::NoEndpoint`].
     pub fn disconnect(&self, key: &str, endpoint: &str) -> Result<(Network, Endpoint), NetworkError> {
         let mut book = self.book();
         let record = book.find(key)?;
@@ -104,17 +104,11 @@ impl Manager {
     /// The endpoints that `key` names, one for each network that has such a one.
     ///
     /// # Errors
-    /// [`NetworkError::NoEndpoint`] or [`NetworkError::Ambiguous`].
+    /// [`NetworkError::NoEndpoint`].
     pub fn endpoints_named(&self, key: &str) -> Result<Vec<(Network, Endpoint)>, NetworkError> {
         let book = self.book();
-        let mut found = Vec::new();
-        for record in book.networks.values() {
-            match record.endpoint(key) {
-                Ok(endpoint) => found.push((record.network.clone(), endpoint.clone())),
-                Err(NetworkError::NoEndpoint { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let here = |record: &Record| Some((record.network.clone(), record.endpoint(key).ok()?.clone()));
+        let found: Vec<_> = book.networks.values().filter_map(here).collect();
         if found.is_empty() {
             return Err(NetworkError::NoEndpoint { key: key.into(), network: None });
         }
