@@ -25,6 +25,7 @@
 
 mod capture;
 pub mod client;
+mod failure;
 mod request;
 mod routes;
 pub mod server;
@@ -33,7 +34,8 @@ pub mod types;
 
 use std::time::Duration;
 
-pub use client::{CaptureStream, Client, ClientError};
+pub use client::{CaptureStream, Client};
+pub use failure::ClientError;
 pub use server::Server;
 pub use socket::{GROUP, SocketError, bind};
 

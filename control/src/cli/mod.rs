@@ -9,6 +9,7 @@ mod docker;
 mod output;
 mod run;
 mod table;
+mod values;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
