@@ -53,14 +53,14 @@ impl Wire {
     /// The same with the family chosen and more options for `network create`.
     #[track_caller]
     pub fn with(family: Family, options: &[&str]) -> Self {
-        let wire = Self::bare(family, "");
+        let wire = Self::bare(family);
         wire.create(NETWORK, VNI, "10.77.0.0/24", options);
         wire
     }
 
-    /// A daemon without any network; `top` goes to the head of its configuration file.
+    /// A daemon without any network. It has one worker, so that what comes first leaves first, whatever its flow.
     #[track_caller]
-    pub fn bare(family: Family, tail: &str) -> Self {
+    pub fn bare(family: Family) -> Self {
         let underlay = Underlay::new(2, family, Offloads::On);
         let [peer, second_peer, stranger] = [2, 3, 99].map(|number| family.address(number));
         underlay.also(1, 3);
@@ -69,7 +69,7 @@ impl Wire {
         let swallow =
             far_host.ns.enter(|| UdpSocket::bind((peer, frame::VXLAN_PORT)).expect("nobody else is there"));
         let mut config = Config::new(near_host.address, &[peer, second_peer]);
-        config.tail = tail.into();
+        config.workers = Some(1);
         let daemon = Daemon::start(&near_host.ns, &config);
         Wire {
             daemon,

@@ -151,7 +151,7 @@ fn unknown_configuration_keys_are_named_with_their_line() {
     let outcome = Daemon::refusal(&underlay.hosts[0].ns, &config);
     assert!(outcome.stderr.contains("line 1"), "{}", outcome.stderr);
     config = good;
-    config.tail = "shade = 7\n".into();
+    config.underlay = "shade = 7\n".into();
     daemon_refuses(&underlay.hosts[0], &config, 2, "shade");
 }
 
@@ -173,7 +173,7 @@ fn configurations_that_cannot_be() {
     mode.mode = Some("carrier-pigeon");
     daemon_refuses(host, &mode, 2, "carrier-pigeon");
     let mut address = good;
-    address.tail = "port = 70000\n".into();
+    address.underlay = "port = 70000\n".into();
     daemon_refuses(host, &address, 2, "70000");
 }
 

@@ -44,6 +44,9 @@ fn the_rig_speaks_and_reads_vxlan_as_the_kernel_does() {
         let inner = frame::udp(Station::made_up(50), own, &payload);
         far.send(&outer.around(&frame::vxlan(VNI, &inner)));
         let before = inside.all_before(|bytes| bytes == inner);
-        assert!(before.iter().all(|bytes| !frame::carries(bytes, &spoilt)), "a wrong outer checksum is not wrong");
+        assert!(
+            before.iter().all(|bytes| !frame::carries(bytes, &spoilt)),
+            "a wrong outer checksum is not wrong"
+        );
     }
 }

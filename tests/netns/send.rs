@@ -15,7 +15,7 @@ fn sent(wire: &Wire, container: &Container, inner: &[u8], payload: &[u8]) -> Tun
 #[test]
 fn vx_2_the_header_has_the_flag_the_vni_and_zeros() {
     need!(Root, Tun);
-    let wire = Wire::bare(Family::V4, "");
+    let wire = Wire::bare(Family::V4);
     wire.create("far", 0x00ab_cdef, "10.77.0.0/24", &[]);
     let (container, payload) = (wire.container_on("far", 11, &[]), cookie("header"));
     let inner = frame::udp(container.station, Station::made_up(50), &payload);
