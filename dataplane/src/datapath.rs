@@ -1,7 +1,7 @@
 //! The road through the rooms, in order, with nothing else on it.
 //!
 //! ```text
-//!  from_port  : tags > guard > reserved? > learn > forward
+//!  from_port  : tags > guard > size > reserved? > learn > forward
 //!  from_tunnel: decap (I flag, VNI, peer, source, tag, ECN) > offload state > learn > forward (split horizon)
 //! ```
 //!
@@ -15,7 +15,7 @@ use crate::tables::{PortId, Tables};
 use crate::time::Moment;
 use crate::tunnel::{Envelope, Inner, Vtep, decap};
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::{Ecn, Ethernet, MacAddr, vlan};
+use crate::wire::{Ecn, Ethernet, MacAddr, ethernet, vlan};
 
 /// One Ethernet frame, or one super-frame, and how far its checksums and segmentation have got.
 #[derive(Debug)]
@@ -75,8 +75,7 @@ impl Datapath {
             let (bytes, removed) = vlan::strip(frame.bytes);
             frame = Frame { bytes, offload: frame.offload.shift(removed) };
         }
-        let verdict =
-            self.port_verdict(tables, segment, port, frame.bytes, now).unwrap_or_else(Verdict::Drop);
+        let verdict = port_verdict(tables, segment, port, &frame, now).unwrap_or_else(Verdict::Drop);
         self.judged(tables, verdict, Some(segment), ingress, frame)
     }
 
@@ -118,26 +117,6 @@ impl Datapath {
     pub fn lost(&self, tables: &Tables, segment: Option<&Segment>, reason: DropReason, count: u64) {
         let shard = segment.map_or_else(|| tables.nowhere.shard(self.shard), |s| s.counters(self.shard));
         shard.dropped_many(reason, count);
-    }
-
-    fn port_verdict(
-        &self,
-        tables: &Tables,
-        segment: &Segment,
-        port: &Port,
-        bytes: &[u8],
-        now: Moment,
-    ) -> Result<Verdict, DropReason> {
-        if !segment.passes_vlan() && vlan::is_tagged(bytes) {
-            return Err(DropReason::VlanTagged);
-        }
-        let source = source_of(bytes)?;
-        if segment.anti_spoof() {
-            guard::check(bytes, &port.binding, tables.vtep_ports())?;
-        } else if source.is_multicast() || source.is_zero() {
-            return Err(DropReason::BadSourceMac);
-        }
-        switched(segment, Location::Local(port.id), bytes, (&port.storm, segment.port_storm()), now)
     }
 
     fn judged<'t, 'f>(
@@ -185,6 +164,37 @@ impl From<OffloadError> for DropReason {
     }
 }
 
+fn port_verdict(
+    tables: &Tables,
+    segment: &Segment,
+    port: &Port,
+    frame: &Frame<'_>,
+    now: Moment,
+) -> Result<Verdict, DropReason> {
+    let bytes = &*frame.bytes;
+    if !segment.passes_vlan() && vlan::is_tagged(bytes) {
+        return Err(DropReason::VlanTagged);
+    }
+    let source = source_of(bytes)?;
+    if segment.anti_spoof() {
+        guard::check(bytes, &port.binding, tables.vtep_ports())?;
+    } else if source.is_multicast() || source.is_zero() {
+        return Err(DropReason::BadSourceMac);
+    }
+    if oversize(frame, segment.mtu) {
+        return Err(DropReason::Oversize);
+    }
+    switched(segment, Location::Local(port.id), bytes, (&port.storm, segment.port_storm()), now)
+}
+
+/// Whether the frame, or what a super-frame will be cut into, exceeds the MTU.
+fn oversize(frame: &Frame<'_>, mtu: u16) -> bool {
+    let len = frame.offload.gso.map_or(usize::MAX, |gso| usize::from(gso.header_len) + usize::from(gso.size));
+    let len = len.min(frame.bytes.len());
+    len > ethernet::HEADER_LEN + usize::from(mtu)
+        && vlan::untagged(frame.bytes).is_none_or(|(_, l3)| len > l3 + usize::from(mtu))
+}
+
 /// Reserved group addresses end before learning: a station that speaks to its bridge is not thereby a destination.
 fn switched(
     segment: &Segment,
@@ -206,3 +216,6 @@ fn switched(
 fn source_of(bytes: &[u8]) -> Result<MacAddr, DropReason> {
     Ethernet::parse(bytes).map(|e| e.source()).map_err(|_| DropReason::Runt)
 }
+
+#[cfg(test)]
+mod tests;

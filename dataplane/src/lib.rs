@@ -17,6 +17,8 @@ pub mod datapath;
 pub mod offload;
 pub mod switch;
 pub mod tables;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod tunnel;
 pub mod verdict;

@@ -50,7 +50,8 @@ pub enum VlanPolicy {
 pub struct SegmentOptions {
     /// Hold endpoints to their addresses ([`crate::switch::guard`]).
     pub anti_spoof: bool,
-    /// Learned FDB entries per local port; a VTEP may own 64 times as many.
+    /// Learned FDB entries per local port; a VTEP may own [`crate::switch::fdb::VTEP_SHARE`] times as many. 0: learn
+    /// nothing.
     pub fdb_limit: u32,
     /// BUM frames per port, in thousands a second; 0: no limit.
     pub storm_kpps: u32,
@@ -354,3 +355,6 @@ fn vtep_ports(segments: &[Segment], ground: &Ground) -> VtepPorts {
     addresses.dedup();
     VtepPorts { addresses, port }
 }
+
+#[cfg(test)]
+mod tests;

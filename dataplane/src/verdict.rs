@@ -99,7 +99,7 @@ drop_reasons! {
     SourceConflict = "source_conflict",
     /// The destination is where the frame came from.
     SamePort = "same_port",
-    /// Larger than the network's MTU and not a super-frame.
+    /// Larger than the network's MTU and not a super-frame, or one whose segments would be.
     Oversize = "oversize",
     /// A super-frame that cannot be cut into frames.
     Unsegmentable = "unsegmentable",

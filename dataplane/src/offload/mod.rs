@@ -9,6 +9,7 @@
 //!   TAP --[virtio header]--> vnet::parse --> Offload --> vnet::emit --> TAP
 //!                                              |
 //!            checksum::recognise (tunnel) -----+----> checksum::complete, segment::segments (tunnel)
+//!            coalesce::Coalescer (tunnel) -----+
 //! ```
 //!
 //! An [`Offload`] from [`vnet::parse`] or [`checksum::recognise`] is true of its frame: offsets lie within it, and
@@ -24,11 +25,12 @@
 //!   correct checksums as there are segments.
 //! - Segments in excess of [`segment::MAX_SEGMENTS`], which no honest segment size needs.
 //!
-//! The room does not coalesce, does not know the MTU unless told, and does not touch addresses or ports.
+//! The room does not know the MTU unless told, and does not touch addresses or ports.
 //!
 //! Sources: virtio 1.2 section 5.1.6, RFC 9293 and 768 for what a segment is, RFC 3168 section 6.1.2 for CWR.
 
 pub mod checksum;
+pub mod coalesce;
 mod layout;
 pub mod segment;
 #[cfg(test)]

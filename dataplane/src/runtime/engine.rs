@@ -12,9 +12,10 @@ use super::capture::CaptureTap;
 use crate::datapath::{Datapath, Frame, Judged};
 use crate::io::pcap::Direction;
 use crate::io::{FRAME_MAX, FrameIo, UnderlayRx, UnderlayTx};
+use crate::offload::coalesce::{Coalescer, Joined};
 use crate::offload::segments;
 use crate::switch::Segment;
-use crate::tables::{PortId, Tables};
+use crate::tables::{PortId, SegmentId, Tables};
 use crate::time::Moment;
 use crate::tunnel::Vtep;
 use crate::verdict::{DropReason, Verdict};
@@ -37,7 +38,15 @@ pub enum Progress {
 /// One worker's ports and underlay, and the datapath between them.
 pub struct Engine {
     buffer: Box<[u8]>,
+    joining: Coalescer<Delivery>,
     outputs: Outputs,
+}
+
+/// Where a frame from the tunnel is delivered, and whose loss it would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Delivery {
+    port: PortId,
+    segment: SegmentId,
 }
 
 /// Everything a frame can leave through.
@@ -66,7 +75,8 @@ impl Engine {
     #[must_use]
     pub fn new(datapath: Datapath, tx: Option<Box<dyn UnderlayTx>>) -> Self {
         let ports = HashMap::with_hasher(FixedState::default());
-        Self { buffer: vec![0; FRAME_MAX].into(), outputs: Outputs { datapath, ports, tx } }
+        let outputs = Outputs { datapath, ports, tx };
+        Self { buffer: vec![0; FRAME_MAX].into(), joining: Coalescer::default(), outputs }
     }
 
     /// Adds a port, or replaces it.
@@ -128,15 +138,33 @@ impl Engine {
     }
 
     pub(crate) fn underlay_round(&mut self, round: Round<'_>, rx: &mut dyn UnderlayRx) -> usize {
+        let Self { joining, outputs, .. } = self;
         let count = rx.fill();
         for index in 0..count {
             let datagram = rx.datagram(index);
             let (sender, ecn) = (datagram.sender, datagram.ecn);
-            let datapath = self.outputs.datapath;
-            let judged = datapath.from_tunnel(round.tables, sender, ecn, datagram.payload, round.now);
-            self.outputs.carry_out(round, &judged);
+            let judged = outputs.datapath.from_tunnel(round.tables, sender, ecn, datagram.payload, round.now);
+            match (judged.verdict, judged.segment) {
+                (Verdict::Drop(_), _) => {}
+                (Verdict::Deliver(port), Some(segment)) => {
+                    let to = Delivery { port, segment: segment.id };
+                    let Frame { bytes, offload } = &judged.frame;
+                    joining.push(to, bytes, *offload, |joined| outputs.deliver_joined(round, &joined));
+                }
+                _ => {
+                    joining.flush(|joined| outputs.deliver_joined(round, &joined));
+                    outputs.carry_out(round, &judged);
+                }
+            }
         }
+        joining.flush(|joined| outputs.deliver_joined(round, &joined));
         count
+    }
+}
+
+impl<'f> From<&'f Frame<'_>> for Joined<'f, ()> {
+    fn from(frame: &'f Frame<'_>) -> Self {
+        Joined { to: (), bytes: frame.bytes, offload: frame.offload, count: 1 }
     }
 }
 
@@ -153,13 +181,13 @@ impl Outputs {
         let Some(segment) = judged.segment else { return };
         match judged.verdict {
             Verdict::Drop(_) => {}
-            Verdict::Deliver(port) => self.deliver(round, segment, port, &judged.frame),
+            Verdict::Deliver(port) => self.deliver(round, segment, port, &Joined::from(&judged.frame)),
             Verdict::Transmit(vtep) => {
                 self.transmit(round, segment, &judged.frame, std::iter::once(vtep));
             }
             Verdict::Flood => {
                 for port in judged.flood_ports() {
-                    self.deliver(round, segment, port, &judged.frame);
+                    self.deliver(round, segment, port, &Joined::from(&judged.frame));
                 }
                 if judged.flood_vteps().next().is_some() {
                     self.transmit(round, segment, &judged.frame, judged.flood_vteps());
@@ -168,14 +196,21 @@ impl Outputs {
         }
     }
 
-    fn deliver(&mut self, round: Round<'_>, segment: &Segment, port: PortId, frame: &Frame<'_>) {
+    fn deliver_joined(&mut self, round: Round<'_>, joined: &Joined<'_, Delivery>) {
+        // The segment was there when the round began, and the round's tables do not change.
+        if let Some(segment) = round.tables.segment(joined.to.segment) {
+            self.deliver(round, segment, joined.to.port, joined);
+        }
+    }
+
+    fn deliver<K>(&mut self, round: Round<'_>, segment: &Segment, port: PortId, frame: &Joined<'_, K>) {
         let sent = match self.ports.get_mut(&port) {
             Some(io) => io.send(frame.bytes, frame.offload),
             None => Err(DropReason::PortGone),
         };
         match sent {
             Ok(()) => round.record(segment, port, Direction::Outbound, frame.bytes),
-            Err(reason) => self.datapath.lost(round.tables, Some(segment), reason, 1),
+            Err(reason) => self.datapath.lost(round.tables, Some(segment), reason, frame.count),
         }
     }
 

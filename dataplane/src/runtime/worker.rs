@@ -19,7 +19,7 @@ use crate::time::Moment;
 const EVENTS: usize = 64;
 /// How often aged FDB entries are swept, by the first worker.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Entries one sweep removes per segment, which bounds how long the table is locked.
+/// Entries one sweep handles per segment, which bounds how long the table is locked.
 const SWEEP_BUDGET: usize = 4_096;
 
 const WAKE: u64 = u64::MAX;

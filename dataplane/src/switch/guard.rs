@@ -7,14 +7,15 @@
 //! | IPv6 | send from its addresses, its EUI-64 link-local address, or `::` for ICMPv6 (DAD, MLD) | `spoofed_ip` |
 //! | ARP | name itself as sender, or 0.0.0.0 in a probe (RFC 5227) | `spoofed_arp` |
 //! | ND | advertise its own addresses at its own MAC | `spoofed_nd` |
-//! | roles | be a host: no RA, no redirect (RFC 6105), no DHCP server | `router_advert`, `dhcp_server` |
+//! | roles | be a host: no RA, no redirect (RFC 6105), nothing from a DHCP server's port or to a DHCP client's | `router_advert`, `dhcp_server` |
 //! | tunnel | not address the tunnel port of a VTEP | `to_vtep_port` |
 //!
 //! A packet whose upper layer cannot be found, because the header chain is cut off, too long or torn over fragments
 //! (RFC 7112, RFC 7113), cannot be judged and is `malformed`; so is a fragmented ND message (RFC 6980). Later fragments
 //! carry no ports and pass on the address check: without their first fragment they never become a datagram.
 //!
-//! Frames that are neither IP nor ARP are held to their MAC only.
+//! A third VLAN tag is `malformed` as well: a receiver that removes priority tags one by one (Linux does) would find a
+//! packet behind it that nobody has judged. Frames that are neither IP nor ARP are held to their MAC only.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -27,6 +28,11 @@ const ICMPV6: u8 = 58;
 const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
 const DHCPV6_SERVER: u16 = 547;
+const DHCPV6_CLIENT: u16 = 546;
+
+/// The server's and the client's port. Clients look at their own only, so a server may speak from any.
+const DHCP: (u16, u16) = (DHCP_SERVER, DHCP_CLIENT);
+const DHCPV6: (u16, u16) = (DHCPV6_SERVER, DHCPV6_CLIENT);
 
 /// The tunnel ports that endpoints must not reach.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +55,7 @@ pub fn check(frame: &[u8], binding: &Binding, vteps: &VtepPorts) -> Result<(), D
         EtherType::IPV4 => check_ipv4(payload, binding, vteps),
         EtherType::IPV6 => check_ipv6(payload, binding, vteps),
         EtherType::ARP => check_arp(payload, binding),
+        other if vlan::is_tag(other) => Err(DropReason::Malformed),
         _ => Ok(()),
     }
 }
@@ -70,7 +77,7 @@ fn check_ipv4(payload: &[u8], binding: &Binding, vteps: &VtepPorts) -> Result<()
     if !dhcp_client && !binding.owns(source.into()) {
         return Err(DropReason::SpoofedIp);
     }
-    udp.map_or(Ok(()), |u| u.check(DHCP_SERVER, packet.destination().into(), vteps))
+    udp.map_or(Ok(()), |u| u.check(DHCP, packet.destination().into(), vteps))
 }
 
 fn check_ipv6(payload: &[u8], binding: &Binding, vteps: &VtepPorts) -> Result<(), DropReason> {
@@ -91,7 +98,7 @@ fn check_ipv6(payload: &[u8], binding: &Binding, vteps: &VtepPorts) -> Result<()
     }
     match upper.protocol {
         ICMPV6 => check_nd(upper.payload, fragment.is_some(), binding),
-        UDP => Udp::of(upper.payload)?.check(DHCPV6_SERVER, packet.destination().into(), vteps),
+        UDP => Udp::of(upper.payload)?.check(DHCPV6, packet.destination().into(), vteps),
         _ => Ok(()),
     }
 }
@@ -140,11 +147,19 @@ impl Udp {
         }
     }
 
-    fn check(self, dhcp_server: u16, destination: IpAddr, vteps: &VtepPorts) -> Result<(), DropReason> {
-        if self.source == dhcp_server {
+    fn check(
+        self,
+        (server, client): (u16, u16),
+        destination: IpAddr,
+        vteps: &VtepPorts,
+    ) -> Result<(), DropReason> {
+        if self.source == server || self.destination == client {
             return Err(DropReason::DhcpServer);
         }
         let to_vtep = self.destination == vteps.port && vteps.addresses.binary_search(&destination).is_ok();
         if to_vtep { Err(DropReason::ToVtepPort) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests;

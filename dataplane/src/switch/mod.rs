@@ -19,7 +19,8 @@
 //!
 //! # Limits, and what happens there
 //!
-//! - FDB entries per port: the network's `fdb_limit`; beyond it the port's own least recently seen entry goes.
+//! - FDB entries per port: the network's `fdb_limit`, and per VTEP [`fdb::VTEP_SHARE`] times as many; beyond it the
+//!   speaker's own least recently seen entry goes.
 //! - FDB entries per VNI: [`fdb::SEGMENT_LIMIT`]; beyond it the least recently seen entry of whoever holds most goes.
 //! - BUM frames per port and per VTEP: see [`storm`]; beyond it they are dropped as `storm`. Known unicast is never limited.
 //!

@@ -146,7 +146,8 @@ impl<'a> Ipv6Packet<'a> {
                 break;
             }
             let Some((next, header_len)) = extension(upper.protocol, upper.payload) else { return upper };
-            if upper.protocol == FRAGMENT {
+            // A second fragment header must not hide that the first one was in earnest.
+            if upper.protocol == FRAGMENT && upper.fragment.is_none_or(Fragment::is_whole) {
                 let word = be16(upper.payload, 2);
                 upper.fragment = Some(Fragment { offset: word & 0xfff8, more: word & 1 == 1 });
             }

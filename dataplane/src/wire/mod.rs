@@ -39,6 +39,8 @@ pub mod vlan;
 pub mod vxlan;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use arp::{ArpOp, ArpPacket, ArpRepr};

@@ -14,16 +14,18 @@ const QINQ_OLD: u16 = 0x9100;
 /// Where the EtherType of an untagged frame stands, right after the two addresses.
 const TYPE_AT: usize = 12;
 
+/// Whether this EtherType announces a tag rather than a payload.
+#[must_use]
 #[inline]
-fn is_tag(ether_type: u16) -> bool {
-    ether_type == EtherType::VLAN.0 || ether_type == EtherType::QINQ.0 || ether_type == QINQ_OLD
+pub fn is_tag(ether_type: EtherType) -> bool {
+    ether_type == EtherType::VLAN || ether_type == EtherType::QINQ || ether_type.0 == QINQ_OLD
 }
 
 /// Whether the frame's first EtherType is a tag, even one that the frame is too short to hold.
 #[must_use]
 #[inline]
 pub fn is_tagged(frame: &[u8]) -> bool {
-    frame.len() >= ethernet::HEADER_LEN && is_tag(be16(frame, TYPE_AT))
+    frame.len() >= ethernet::HEADER_LEN && is_tag(EtherType(be16(frame, TYPE_AT)))
 }
 
 /// Complete tags in front of the real EtherType, at most [`MAX_TAGS`].
@@ -32,7 +34,7 @@ fn tags(frame: &[u8]) -> usize {
     let mut count = 0;
     while count < MAX_TAGS {
         let at = TYPE_AT + count * TAG_LEN;
-        if frame.len() < at + 2 + TAG_LEN || !is_tag(be16(frame, at)) {
+        if frame.len() < at + 2 + TAG_LEN || !is_tag(EtherType(be16(frame, at))) {
             break;
         }
         count += 1;
@@ -64,9 +66,9 @@ pub fn untagged(frame: &[u8]) -> Option<(EtherType, usize)> {
     }
     let count = tags(frame);
     let at = TYPE_AT + count * TAG_LEN;
-    let ether_type = be16(frame, at);
+    let ether_type = EtherType(be16(frame, at));
     if count < MAX_TAGS && is_tag(ether_type) {
         return None;
     }
-    Some((EtherType(ether_type), at + 2))
+    Some((ether_type, at + 2))
 }

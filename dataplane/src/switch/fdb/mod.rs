@@ -7,13 +7,14 @@
 //! the last speaker wins, but a MAC that moves more than [`MOVES_MAX`] times within [`MOVES_WINDOW`] stays where it is
 //! until the window has passed, so that two speakers fighting over a MAC cannot make the table thrash.
 //!
-//! An entry older than [`AGEING`] is not used, whether or not it was already swept; [`Fdb::expire`] gives the memory
-//! back at the latest after twice that time.
+//! An entry older than [`AGEING`] is not used, whether or not it was already swept; [`Fdb::expire`] gives its place back
+//! at the latest after twice that time. Places are reused, not returned to the system: the table keeps the size of its
+//! largest moment, which [`SEGMENT_LIMIT`] bounds.
 //!
 //! # Fair eviction
 //!
 //! A flood of invented sources must hurt nobody but its author. Every location owns the entries it taught. A location
-//! at its own limit replaces its own oldest entry; a full table replaces the oldest entry of the location that owns
+//! at its own limit (a VTEP's is [`VTEP_SHARE`] times a port's) replaces its own oldest entry; a full table replaces the oldest entry of the location that owns
 //! *most*, which under a flood is the flooder. "Oldest" is a second-chance queue: an entry refreshed since it was
 //! queued goes to the back instead, for at most [`SECOND_CHANCES`] entries per eviction, so the cost is bounded and a
 //! busy entry survives.
@@ -25,7 +26,11 @@
 //! ([`Refresh::Learn`]), the caller then retries with the exclusive lock, and `learn` decides afresh: between the two
 //! locks the world may have changed.
 
+#[cfg(test)]
+mod model;
 mod owners;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -43,6 +48,8 @@ use crate::wire::MacAddr;
 pub const AGEING: Duration = Duration::from_secs(300);
 /// Entries per segment: 64 Ki endpoints is beyond any network that head-end replication can serve, and 6 MiB.
 pub const SEGMENT_LIMIT: usize = 65_536;
+/// A VTEP speaks for many ports, so it may own this many times the entries of one.
+pub const VTEP_SHARE: usize = 64;
 /// Moves of one MAC that are believed within [`MOVES_WINDOW`] (RFC 7432 section 15.1's N).
 pub const MOVES_MAX: u8 = 5;
 /// The window for [`MOVES_MAX`] (RFC 7432 section 15.1's M).
@@ -121,7 +128,7 @@ pub struct Fdb {
     entries: Vec<Entry>,
     free: Vec<u32>,
     owners: Owners,
-    /// Dynamic entries per location.
+    /// Dynamic entries per local port.
     limit: usize,
     segment_limit: usize,
     statics: usize,
@@ -143,7 +150,7 @@ struct Entry {
 }
 
 impl Fdb {
-    /// An empty table whose locations may own `limit` dynamic entries each. `seed` must be unpredictable to endpoints:
+    /// An empty table whose local ports may own `limit` dynamic entries each. `seed` must be unpredictable to endpoints:
     /// they choose the keys.
     #[must_use]
     pub fn new(limit: usize, seed: u64) -> Self {
@@ -158,7 +165,8 @@ impl Fdb {
         }
     }
 
-    /// Changes how many dynamic entries a location may own; takes effect as locations learn.
+    /// Changes how many dynamic entries a local port may own. A location that owns more loses two for each one that it
+    /// adds, so that no single change is long.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
@@ -253,16 +261,17 @@ impl Fdb {
         slots.into_iter().for_each(|slot| self.remove(slot));
     }
 
-    /// Removes dynamic entries that have aged, at most `budget` of them; returns how many. Meant to be called about
-    /// once a second.
+    /// Removes dynamic entries that have aged; returns how many. Handles at most `budget` entries, aged or not, which
+    /// bounds its time. Meant to be called about once a second.
     pub fn expire(&mut self, now: Moment, budget: usize) -> usize {
-        let mut removed = 0;
+        let (mut handled, mut removed) = (0, 0);
         for location in self.owners.locations() {
             while let Some(slot) = self.owners.oldest(location) {
                 let entry = &self.entries[slot as usize];
-                if now.since(entry.queued) <= AGEING || removed == budget {
+                if now.since(entry.queued) <= AGEING || handled == budget {
                     break;
                 }
+                handled += 1;
                 if entry.aged(now) {
                     self.remove(slot);
                     removed += 1;
@@ -287,8 +296,12 @@ impl Fdb {
         if self.limit == 0 {
             return Learned::Refused;
         }
-        if self.owners.count(location) >= self.limit {
+        let limit = self.limit_of(location);
+        if self.owners.count(location) >= limit {
             self.evict(location, now);
+            if self.owners.count(location) >= limit {
+                self.evict(location, now);
+            }
         } else if self.index.len() - self.statics >= self.segment_limit
             && let Some(largest) = self.owners.largest()
         {
@@ -296,6 +309,13 @@ impl Fdb {
         }
         self.insert(mac, location, EntryKind::Dynamic, now);
         Learned::Added
+    }
+
+    const fn limit_of(&self, location: Location) -> usize {
+        match location {
+            Location::Local(_) => self.limit,
+            Location::Remote(_) => self.limit.saturating_mul(VTEP_SHARE),
+        }
     }
 
     fn evict(&mut self, location: Location, now: Moment) {

@@ -91,3 +91,26 @@ impl Owners {
         }
     }
 }
+
+#[cfg(test)]
+impl Owners {
+    /// Walks every queue both ways and compares it with what the counts say; returns the slots it met.
+    pub(super) fn audit(&self, entries: &[Entry]) -> Vec<u32> {
+        let counts: BTreeSet<_> = self.queues.iter().map(|(&location, q)| (q.count, location)).collect();
+        assert_eq!(self.by_count, counts, "the order by count agrees with the queues");
+        let mut met = Vec::new();
+        for (&location, queue) in &self.queues {
+            let (mut before, mut slot, mut count) = (NONE, queue.oldest, 0);
+            while slot != NONE {
+                let entry = &entries[slot as usize];
+                assert_eq!((entry.location, entry.older), (location, before), "slot {slot} of {location:?}");
+                met.push(slot);
+                count += 1;
+                (before, slot) = (slot, entry.newer);
+            }
+            assert_eq!((queue.newest, queue.count), (before, count), "queue of {location:?}");
+            assert!(count > 0, "an empty queue is no queue");
+        }
+        met
+    }
+}
