@@ -44,10 +44,6 @@ fn eth0() -> Plug {
     }
 }
 
-async fn link_attributes(link: &Link, ifname: &str) -> LinkMessage {
-    link.get_link(ifname).await.unwrap().expect("the interface is there")
-}
-
 async fn interface_names(link: &Link) -> Vec<String> {
     let name = |l: &LinkMessage| {
         l.attributes.iter().find_map(|a| match a {
@@ -134,7 +130,7 @@ async fn a_tap_becomes_the_interface_that_was_asked_for() {
     assert_eq!(plugged.warnings, Vec::<String>::new());
 
     let inside = ns.netns().link().unwrap();
-    let eth0 = link_attributes(&inside, "eth0").await;
+    let eth0 = inside.get_link("eth0").await.unwrap().expect("it is there");
     assert_eq!(eth0.header.index, plugged.index);
     assert!(eth0.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp));
     assert!(eth0.attributes.contains(&LinkAttribute::Address(vec![0x02, 0x42, 10, 1, 0, 5])));
@@ -227,6 +223,9 @@ async fn join(a: &NamedNetns, b: &NamedNetns, number: u8, addresses: [Ipv4Addr; 
         let index = link.index_of(&ifname).await.unwrap();
         link.add_peer_address(index, local, peer).await.unwrap();
         link.up(index).await.unwrap();
+    }
+    for link in &links {
+        link.until_running(&ifname).await.unwrap();
     }
 }
 

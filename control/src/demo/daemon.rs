@@ -52,13 +52,8 @@ impl Daemon {
             command.spawn()
         })?;
         let child = child.map_err(DemoError::io("start `weft daemon`"))?;
-        let control = Control::new(&home.join("weft.sock"));
+        let control = Control::new(host.label, home.join("weft.sock"));
         Ok(Self { host: host.label, netns: host.netns.netns().id(), child, log, control })
-    }
-
-    /// The letter of its host.
-    pub(super) fn host(&self) -> &'static str {
-        self.host
     }
 
     /// Waits until it says that it is ready.
@@ -148,8 +143,8 @@ async fn kill_own_processes_in(netns: NetnsId) -> usize {
     for pid in processes() {
         let proc = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
         let is_ours = own.is_some() && std::fs::read_link(proc.join("exe")).ok() == own;
-        let is_there = Netns::open(proc.join("ns/net")).is_ok_and(|n| n.id() == netns);
-        if is_ours && is_there && rustix::process::kill_process(pid, Signal::KILL).is_ok() {
+        let is_there = || Netns::open(proc.join("ns/net")).is_ok_and(|n| n.id() == netns);
+        if is_ours && is_there() && rustix::process::kill_process(pid, Signal::KILL).is_ok() {
             killed += 1;
             wait_until_gone(&proc).await;
         }

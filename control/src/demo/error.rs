@@ -4,10 +4,12 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::process::ExitStatus;
 
+use crate::api::ClientError;
+use crate::model::{IfNameError, NameError};
 use crate::sandbox::SandboxError;
 use crate::sandbox::host::HostError;
 
-/// What can go wrong. The first three kinds end the demonstration; the others are the verdict on one part.
+/// What can go wrong. What comes before the pings ends the demonstration; the rest is the verdict on one part.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// This process may not do it, or the kernel lacks TAPs.
@@ -44,6 +46,22 @@ pub enum DemoError {
         /// The end of its log.
         log: String,
     },
+    /// A daemon of ours refused what it was asked.
+    #[error("host {host} did not {call}: {source}")]
+    Api {
+        /// The host's letter.
+        host: &'static str,
+        /// What it was asked to do.
+        call: String,
+        /// Its answer.
+        source: ClientError,
+    },
+    /// A name of the demonstration's own is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// An interface name of the demonstration's own is none.
+    #[error(transparent)]
+    IfName(#[from] IfNameError),
     /// Pings were lost.
     #[error("{received} of {sent} pings to {to} were answered")]
     PingsLost {

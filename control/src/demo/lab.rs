@@ -11,6 +11,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
+use ipnet::Ipv4Net;
 use tempfile::TempDir;
 
 use super::broadcast::Member;
@@ -21,12 +22,8 @@ use crate::sandbox::{Link, NamedNetns, Netns, SandboxError};
 
 /// The networks' VNI and the next one.
 pub(super) const VNI: u32 = 4242;
-/// The subnet of both networks, as CIDR text.
-pub(super) const SUBNET: &str = "10.99.0.0/24";
-/// Its prefix length.
-const PREFIX: u8 = 24;
-/// Its broadcast address.
-pub(super) const BROADCAST: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 255);
+/// The subnet of both networks.
+pub(super) const SUBNET: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 99, 0, 0), 24);
 /// The underlay's MTU in bytes, that of an ordinary Ethernet.
 const UNDERLAY_MTU: u32 = 1500;
 /// What is left of it inside VXLAN over IPv4.
@@ -38,7 +35,7 @@ pub(super) const CONTAINER_IFNAME: &str = "eth0";
 /// Everything that must be removed again. It outlives the show, however that ends.
 #[derive(Default)]
 pub(super) struct Lab {
-    /// The start of every name: unique among the processes alive.
+    /// The start of every name.
     prefix: String,
     directory: Option<TempDir>,
     namespaces: Vec<Arc<NamedNetns>>,
@@ -95,8 +92,9 @@ pub(super) struct Cast {
 }
 
 impl Lab {
-    pub(super) fn new() -> Self {
-        Self { prefix: format!("wfd{:x}", std::process::id()), ..Self::default() }
+    /// An empty lab; all its names will start with `prefix`.
+    pub(super) fn new(prefix: String) -> Self {
+        Self { prefix, ..Self::default() }
     }
 
     /// How many namespaces there are.
@@ -135,7 +133,8 @@ impl Lab {
     /// Where the daemons keep their files; `/run`, because a socket's path must be short.
     pub(super) fn directory(&mut self) -> Result<&Path, DemoError> {
         if self.directory.is_none() {
-            let made = tempfile::Builder::new().prefix("weft-demo-").tempdir_in("/run");
+            let prefix = format!("weft-demo-{:x}-", std::process::id());
+            let made = tempfile::Builder::new().prefix(&prefix).tempdir_in("/run");
             self.directory = Some(made.map_err(DemoError::io("make a directory in /run"))?);
         }
         Ok(self.directory.as_ref().map_or(Path::new("/run"), TempDir::path))
@@ -183,7 +182,7 @@ impl Lab {
             other => other?,
         };
         let ip = Ipv4Addr::new(10, 99, 0, 31);
-        let net = ipnet::Ipv4Net::new_assert(ip, PREFIX);
+        let net = Ipv4Net::new_assert(ip, SUBNET.prefix_len());
         host.link.add_address(index, net.into()).await?;
         host.link.up(index).await?;
         Ok(Some(Container { label: "k", ip, netns: Arc::clone(&host.netns) }))
@@ -201,5 +200,6 @@ async fn join(a: &Host, b: &Host) -> Result<(), DemoError> {
         host.link.add_peer_address(index, host.vtep, peer).await?;
         host.link.up(index).await?;
     }
-    Ok(())
+    a.link.until_running(&to_b).await?;
+    Ok(b.link.until_running(&to_a).await?)
 }

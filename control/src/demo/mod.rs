@@ -57,7 +57,7 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<ExitCode> {
     let mut interrupts = Interrupts::install().map_err(DemoError::io("watch for signals"))?;
     let started = Instant::now();
     let mut report = Report::new(options.color);
-    let mut lab = Lab::new();
+    let mut lab = Lab::new(format!("wfd{:x}", std::process::id()));
     report.say("weft demo: two hosts, one VXLAN network, on this machine");
 
     let complete = tokio::select! {

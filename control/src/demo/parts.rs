@@ -3,7 +3,7 @@
 use super::broadcast::shout;
 use super::bulk::transfer;
 use super::error::DemoError;
-use super::lab::{BROADCAST, Cast, Container};
+use super::lab::{Cast, Container, SUBNET};
 use super::ping::{Watch, is_unanswered, ping};
 
 /// Pings in a series.
@@ -33,7 +33,7 @@ pub(super) async fn broadcast(cast: &Cast) -> Result<String, DemoError> {
     let mut members = vec![cast.a2.member(), cast.b1.member(), cast.b2.member()];
     members.extend(cast.kernel.as_ref().map(Container::member));
     let strangers = [cast.a3.member(), cast.b3.member()];
-    shout(cast.a1.member(), BROADCAST, "to everyone on demo", &members, &strangers).await?;
+    shout(cast.a1.member(), SUBNET.broadcast(), "to everyone on demo", &members, &strangers).await?;
     let labels: Vec<_> = members.iter().map(|member| member.label).collect();
     Ok(format!("from a1 to {}: exactly once each", labels.join(", ")))
 }
@@ -43,7 +43,7 @@ pub(super) async fn isolation(cast: &Cast) -> Result<String, DemoError> {
     let mut strangers = vec![cast.a1.member(), cast.a2.member(), cast.b1.member(), cast.b2.member()];
     strangers.extend(cast.kernel.as_ref().map(Container::member));
     let own = [cast.b3.member()];
-    shout(cast.a3.member(), BROADCAST, "to everyone on other", &own, &strangers).await?;
+    shout(cast.a3.member(), SUBNET.broadcast(), "to everyone on other", &own, &strangers).await?;
 
     // b2 and b3 share an address: a3 must reach the one on its own network.
     let twin = Watch::open(cast.b2.netns())?;

@@ -1,8 +1,7 @@
 //! What the spectator sees: a line for each part while it works, and a table at the end.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 /// How one part went.
@@ -43,7 +42,7 @@ struct Part {
 /// The counters of one host's switch.
 #[derive(Clone, Debug)]
 pub(super) struct HostCounters {
-    pub(super) host: String,
+    pub(super) host: &'static str,
     pub(super) mode: String,
     pub(super) packets: u64,
     pub(super) bytes: u64,
@@ -58,10 +57,12 @@ pub(super) struct Report {
     live: bool,
     talk_colour: bool,
     table_colour: bool,
+    /// Whether stdout is the screen on which the progress is seen.
+    seen: bool,
 }
 
 /// The width of the title column.
-const TITLE: usize = 26;
+const TITLE: usize = 28;
 
 impl Report {
     /// `colour` overrules what terminals and `NO_COLOR` say.
@@ -78,6 +79,7 @@ impl Report {
             live,
             talk_colour: wanted(live),
             table_colour: wanted(std::io::stdout().is_terminal()),
+            seen: live && std::io::stdout().is_terminal(),
         }
     }
 
@@ -117,48 +119,48 @@ impl Report {
         self.parts.iter().all(|part| part.outcome != Outcome::Failed)
     }
 
-    /// The table on stdout.
+    /// The summary on stdout. It repeats the parts, unless that is the screen on which they were just seen.
     pub(super) fn print_summary(&self, elapsed: Duration) {
-        // Whoever closed stdout does not want the table.
+        // Whoever closed stdout does not want the summary.
         let _ = std::io::stdout().write_all(self.summary(elapsed).as_bytes());
     }
 
     fn summary(&self, elapsed: Duration) -> String {
-        let mut text = String::from("\n");
-        for part in &self.parts {
-            let _ = writeln!(text, "  {}", line(part, self.table_colour));
+        let mut lines = Vec::new();
+        if !self.seen {
+            lines.extend(self.parts.iter().map(|part| line(part, self.table_colour)));
+            lines.push(String::new());
         }
         if !self.counters.is_empty() {
-            let _ = writeln!(
-                text,
-                "\n  {:<6}{:<13}{:>12}{:>12}  drops by reason",
+            lines.push(format!(
+                "{:<6}{:<13}{:>12}{:>12}  drops by reason",
                 "host", "underlay", "packets", "MB"
-            );
-        }
-        for host in &self.counters {
-            let megabytes = host.bytes as f64 / 1e6;
-            let _ = writeln!(
-                text,
-                "  {:<6}{:<13}{:>12}{megabytes:>12.1}  {}",
-                host.host,
-                host.mode,
-                host.packets,
-                drops(&host.drops)
-            );
+            ));
+            lines.extend(self.counters.iter().map(counter_line));
+            lines.push(String::new());
         }
         let count = |outcome| self.parts.iter().filter(|part| part.outcome == outcome).count();
         let (passed, skipped, failed) =
             (count(Outcome::Passed), count(Outcome::Skipped), count(Outcome::Failed));
         let verdict = if failed == 0 { Outcome::Passed } else { Outcome::Failed };
         let words = format!("{passed} parts worked, {skipped} skipped, {failed} failed");
-        let _ = writeln!(
-            text,
-            "\n  {} in {:.1} s",
+        lines.push(format!(
+            "{} in {:.1} s",
             paint(&words, verdict, self.table_colour),
             elapsed.as_secs_f64()
-        );
-        text
+        ));
+        let indented =
+            lines.iter().map(|line| if line.is_empty() { "\n".into() } else { format!("  {line}\n") });
+        std::iter::once("\n".to_owned()).chain(indented).collect()
     }
+}
+
+fn counter_line(host: &HostCounters) -> String {
+    let HostCounters { host, mode, packets, bytes, drops } = host;
+    let megabytes = *bytes as f64 / 1e6;
+    let some: Vec<_> = drops.iter().filter(|(_, n)| **n > 0).map(|(why, n)| format!("{why} {n}")).collect();
+    let drops = if some.is_empty() { "none".into() } else { some.join(", ") };
+    format!("{host:<6}{mode:<13}{packets:>12}{megabytes:>12.1}  {drops}")
 }
 
 fn line(part: &Part, colour: bool) -> String {
@@ -170,17 +172,12 @@ fn paint(text: &str, outcome: Outcome, colour: bool) -> String {
     if colour { format!("\x1b[{}m{text}\x1b[0m", outcome.colour()) } else { text.to_owned() }
 }
 
-fn drops(drops: &BTreeMap<String, u64>) -> String {
-    let some: Vec<_> = drops.iter().filter(|(_, n)| **n > 0).map(|(why, n)| format!("{why} {n}")).collect();
-    if some.is_empty() { "none".into() } else { some.join(", ") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn report(colour: bool) -> Report {
-        let mut report = Report::new(Some(colour));
+        let mut report = Report { seen: false, ..Report::new(Some(colour)) };
         report.begin("ping");
         report.end(Outcome::Passed, "20 of 20");
         report.begin("kernel vxlan");
@@ -192,7 +189,7 @@ mod tests {
     fn the_summary_lines_up_and_counts() {
         let mut report = report(false);
         report.counters(HostCounters {
-            host: "a".into(),
+            host: "a",
             mode: "udp-gso".into(),
             packets: 1234,
             bytes: 5_600_000,
@@ -201,8 +198,8 @@ mod tests {
         let text = report.summary(Duration::from_millis(1500));
         assert_eq!(
             text,
-            "\n  ✓ ping                      20 of 20\
-             \n  - kernel vxlan              no such device here\
+            "\n  ✓ ping                        20 of 20\
+             \n  - kernel vxlan                no such device here\
              \n\n  host  underlay          packets          MB  drops by reason\
              \n  a     udp-gso              1234         5.6  unknown_vni 2\
              \n\n  1 parts worked, 1 skipped, 0 failed in 1.5 s\n"

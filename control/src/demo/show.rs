@@ -35,7 +35,7 @@ pub(super) async fn show(lab: &mut Lab, report: &mut Report) -> Result<(), DemoE
 
     play(&cast, report).await;
     for daemon in &lab.daemons {
-        report.counters(daemon.control.counters(daemon.host()).await?);
+        report.counters(daemon.control.counters().await?);
     }
     Ok(())
 }
@@ -86,10 +86,10 @@ async fn play(cast: &Cast, report: &mut Report) {
         report.end(Outcome::Skipped, "skipped: this kernel has no vxlan");
         return;
     };
-    tell(report, "kernel vxlan: ping k -> a1", parts::ping_between(k, a1)).await;
-    tell(report, "kernel vxlan: ping b1 -> k", parts::ping_between(b1, k)).await;
-    tell(report, "kernel vxlan: TCP k -> b1", parts::bulk_between(k, b1)).await;
-    tell(report, "kernel vxlan: TCP a1 -> k", parts::bulk_between(a1, k)).await;
+    tell(report, "kernel vxlan, ping k -> a1", parts::ping_between(k, a1)).await;
+    tell(report, "kernel vxlan, ping b1 -> k", parts::ping_between(b1, k)).await;
+    tell(report, "kernel vxlan, TCP k -> b1", parts::bulk_between(k, b1)).await;
+    tell(report, "kernel vxlan, TCP a1 -> k", parts::bulk_between(a1, k)).await;
 }
 
 async fn tell(report: &mut Report, title: &str, part: impl Future<Output = Result<String, DemoError>>) {

@@ -5,14 +5,20 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
+use weft_dataplane::io::tap::Tap;
+use weft_dataplane::runtime::{Config, Handle, Mode, UnderlayConfig};
+use weft_dataplane::tables::{PortId, PortSpec, SegmentId, SegmentOptions, SegmentSpec, TablesSpec};
+use weft_dataplane::wire::{MacAddr, Vni, vxlan};
+
 use super::broadcast::{Member, shout};
 use super::bulk::transfer;
 use super::error::DemoError;
-use super::lab::Lab;
+use super::lab::{CONTAINER_IFNAME, Container, Host, Lab, VNI};
+use super::parts;
 use super::ping::{Watch, is_unanswered, ping};
-use crate::sandbox::NamedNetns;
 use crate::sandbox::host::check_privileges;
 use crate::sandbox::topology::{VethEnd, veth_pair};
+use crate::sandbox::{NamedNetns, Plug, plug};
 
 const A: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 const B: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
@@ -32,6 +38,9 @@ async fn pair(name: &str) -> Option<[NamedNetns; 2]> {
         let index = link.index_of("eth0").await.unwrap();
         link.add_address(index, ipnet::Ipv4Net::new_assert(ip, 24).into()).await.unwrap();
         link.up(index).await.unwrap();
+    }
+    for link in &links {
+        link.until_running("eth0").await.unwrap();
     }
     Some(both)
 }
@@ -81,7 +90,7 @@ async fn the_stage_is_built_and_struck_without_a_trace() {
     if let Err(reason) = check_privileges() {
         return eprintln!("skipped: {reason}");
     }
-    let mut lab = Lab::new();
+    let mut lab = Lab::new(format!("wds{:x}", std::process::id()));
     let cast = lab.build().await.unwrap();
     ping(cast.a.netns.netns(), cast.b.vtep, 1, 3).await.expect("the underlay works");
     if let Some(k) = &cast.kernel {
@@ -95,4 +104,79 @@ async fn the_stage_is_built_and_struck_without_a_trace() {
     let directory = lab.directory().unwrap().to_owned();
     drop((cast, lab));
     assert!(!paths.iter().chain([&directory]).any(|path: &std::path::PathBuf| Path::exists(path)));
+}
+
+/// One switch on a host, without a daemon around it.
+fn switch(host: &Host, peers: &[Ipv4Addr], containers: &[(u32, &Container)]) -> Handle {
+    let underlay = UnderlayConfig { address: host.vtep.into(), port: vxlan::PORT, mode: Mode::Auto };
+    let config = Config { workers: 1, underlay: Some(underlay) };
+    let handle = host.netns.netns().run(|| Handle::start(&config)).unwrap().unwrap();
+    let vteps: Vec<_> = peers.iter().filter(|&&peer| peer != host.vtep).map(|&peer| peer.into()).collect();
+    let segments = [VNI, VNI + 1].map(|vni| SegmentSpec {
+        id: SegmentId(vni),
+        vni: Some(Vni::new(vni).unwrap()),
+        mtu: 1450,
+        options: SegmentOptions::default(),
+        vteps: vteps.clone(),
+    });
+    let ports = containers.iter().zip(0..).map(|((vni, container), id)| PortSpec {
+        id: PortId(id),
+        segment: SegmentId(*vni),
+        mac: mac_of(container),
+        addresses: vec![container.ip.into()],
+    });
+    handle.publish(&TablesSpec { segments: segments.to_vec(), ports: ports.collect() }).unwrap();
+    handle
+}
+
+async fn attach(handle: &Handle, id: u32, container: &Container) {
+    let tap = Tap::create(&format!("wdt{:x}{}", std::process::id(), container.label), 1).unwrap();
+    let eth0 = Plug {
+        ifname: CONTAINER_IFNAME.into(),
+        mac: mac_of(container),
+        addresses: vec![ipnet::Ipv4Net::new_assert(container.ip, 24).into()],
+        gateways: Vec::new(),
+        mtu: 1450,
+    };
+    plug(container.netns(), tap.name(), &eth0).await.unwrap();
+    handle.attach(PortId(id), tap).unwrap();
+}
+
+fn mac_of(container: &Container) -> MacAddr {
+    let [a, b, c, d] = container.ip.octets();
+    MacAddr([0x02, 0x42, a, b, c, d])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_parts_play_over_two_switches() {
+    if let Err(reason) = check_privileges() {
+        return eprintln!("skipped: {reason}");
+    }
+    let mut lab = Lab::new(format!("wdp{:x}", std::process::id()));
+    let cast = lab.build().await.unwrap();
+    let on_a = [(VNI, &cast.a1), (VNI, &cast.a2), (VNI + 1, &cast.a3)];
+    let on_b = [(VNI, &cast.b1), (VNI, &cast.b2), (VNI + 1, &cast.b3)];
+    let switches = [switch(&cast.a, &cast.vteps, &on_a), switch(&cast.b, &cast.vteps, &on_b)];
+    for (handle, containers) in switches.iter().zip([on_a, on_b]) {
+        for (id, (_, container)) in containers.into_iter().enumerate() {
+            attach(handle, id as u32, container).await;
+        }
+    }
+    let told = [
+        parts::ping_between(&cast.a1, &cast.b1).await,
+        parts::ping_between(&cast.a1, &cast.a2).await,
+        parts::broadcast(&cast).await,
+        parts::isolation(&cast).await,
+        parts::bulk_between(&cast.a1, &cast.b1).await,
+    ];
+    for line in told {
+        eprintln!("{}", line.unwrap());
+    }
+    if let Some(k) = &cast.kernel {
+        eprintln!("{}", parts::ping_between(k, &cast.b2).await.unwrap());
+        eprintln!("{}", parts::bulk_between(k, &cast.a1).await.unwrap());
+        eprintln!("{}", parts::bulk_between(&cast.b1, k).await.unwrap());
+    }
+    drop(switches);
+    lab.interfaces_left().await.unwrap();
 }

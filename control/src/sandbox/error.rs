@@ -105,8 +105,8 @@ pub enum SandboxError {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// The kernel did not answer a netlink request.
-    #[error("cannot {step} in {netns}: no answer from the kernel within {seconds} s")]
+    /// The kernel did not do it in time.
+    #[error("cannot {step} in {netns}: not done within {seconds} s")]
     Silent {
         /// What was being done, with the values.
         step: String,

@@ -7,15 +7,19 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::SandboxError;
 
 /// How long one netlink request may take.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a state is asked for that the kernel reaches by itself.
+const POLL: Duration = Duration::from_millis(5);
 
 /// A netlink socket inside one namespace. Keeps the namespace alive until dropped.
 #[derive(Debug)]
@@ -94,21 +98,21 @@ impl Link {
         self.set(|| format!("bring up interface {index}"), message).await
     }
 
-    /// Sets an interface's MTU, in bytes.
+    /// Waits, at most [`TIMEOUT`], until an interface that is up also carries frames. One end of a veth pair does so a
+    /// moment after the other end came up; what is sent before that is lost.
     ///
     /// # Errors
-    /// [`SandboxError::Netlink`], `EINVAL` outside the device's range.
-    pub async fn set_mtu(&self, index: u32, mtu: u32) -> Result<(), SandboxError> {
-        let message = LinkUnspec::new_with_index(index).mtu(mtu).build();
-        self.set(|| format!("set MTU {mtu} on interface {index}"), message).await
-    }
-
-    /// Deletes an interface (and its peer, if it is one of a pair).
-    ///
-    /// # Errors
-    /// [`SandboxError::Netlink`].
-    pub async fn delete(&self, index: u32) -> Result<(), SandboxError> {
-        self.finish(|| format!("delete interface {index}"), self.handle.link().del(index).execute()).await
+    /// [`SandboxError::Silent`], or [`SandboxError::Netlink`].
+    pub async fn until_running(&self, ifname: &str) -> Result<(), SandboxError> {
+        let deadline = Instant::now() + TIMEOUT;
+        while Instant::now() < deadline {
+            let link = self.get_link(ifname).await?;
+            if link.is_some_and(|link| link.header.flags.contains(LinkFlags::Running)) {
+                return Ok(());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Err(self.silent(format!("wait for interface {ifname} to run")))
     }
 
     /// Gives an interface an address. IPv6 addresses skip duplicate address detection: they are usable at once, and
@@ -212,12 +216,12 @@ impl Link {
             Ok(Err(e)) => {
                 Err(SandboxError::Netlink { step: step(), netns: self.netns.clone(), source: to_io(e) })
             }
-            Err(_) => Err(SandboxError::Silent {
-                step: step(),
-                netns: self.netns.clone(),
-                seconds: TIMEOUT.as_secs(),
-            }),
+            Err(_) => Err(self.silent(step())),
         }
+    }
+
+    fn silent(&self, step: String) -> SandboxError {
+        SandboxError::Silent { step, netns: self.netns.clone(), seconds: TIMEOUT.as_secs() }
     }
 }
 

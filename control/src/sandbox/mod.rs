@@ -20,6 +20,7 @@ pub mod host;
 pub mod link;
 pub mod named;
 mod netns;
+mod nets;
 mod plug;
 pub mod topology;
 
