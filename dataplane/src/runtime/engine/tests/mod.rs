@@ -125,7 +125,7 @@ fn what_is_lost_at_the_edge_is_counted() {
     let remote = plain(station(77).mac, station(11).mac, b"x");
     net.send(1, 11, &remote);
     assert_eq!(dropped(&mut net, DropReason::UnderlayUnreachable), 2, "two VTEPs, and nobody is there");
-    let segment = net.host(1).tables.segment(SegmentId(1)).unwrap().state.counters.totals();
+    let segment = net.host(1).tables.segment(SegmentId(1)).unwrap().totals();
     assert_eq!(segment.drops(DropReason::UnderlayUnreachable), 2, "counted on the network");
     net.host(1).engine = Engine::new(Datapath::new(0, 7), None);
     net.attach(1, 11);
