@@ -4,8 +4,8 @@
 //! from a: FRAME                               the endpoint of port a sends
 //! from a 50 times: FRAME                      at once
 //! tunnel 192.0.2.2 red: FRAME                 a VTEP sends; red is a network of the head, or a VNI
-//!        flags=00 reserved=ffffffff ecn=3 cut=7: the VXLAN flags byte, the bits that are reserved, the outer ECN field,
-//!                                             and where the datagram ends
+//! tunnel 192.0.2.2 red flags=00 reserved=ffffffff ecn=3 cut=7: FRAME
+//!                                             with this flags byte, these reserved bits, this outer ECN field, and cut
 //! wait 300                                    seconds
 //! ```
 
