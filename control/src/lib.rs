@@ -1,1 +1,22 @@
 //! Weft's control side: who should be connected, and why.
+//!
+//! ```text
+//! cli > api::client ~~ socket ~~ api::server > network::Manager > network::Plane > dataplane, sandbox
+//!  |                                              |
+//!  +--> daemon: starts and ends all of it         +--> model, ipam
+//!  +--> demo:   the product shown by itself
+//! ```
+//!
+//! The [`network`] room decides and remembers; [`model`] has the nouns, [`ipam`] the addresses. [`sandbox`] enters other
+//! namespaces. Packets are none of this crate's business: they are the dataplane's.
+
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod demo;
+pub mod error;
+pub mod ipam;
+pub mod model;
+pub mod network;
+pub mod sandbox;

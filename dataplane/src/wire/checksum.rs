@@ -121,28 +121,38 @@ const fn halves(word: u32) -> u64 {
 
 /// The sum of `data` in native byte order, as a 64-bit number congruent to it modulo 0xffff. The last odd byte counts
 /// as the first of its word.
+#[inline]
+fn native_sum(data: &[u8]) -> u64 {
+    let (steps, rest) = data.as_chunks::<STEP>();
+    if steps.is_empty() { tail_sum(rest) } else { steps_sum(steps) + tail_sum(rest) }
+}
+
+/// The same for whole steps.
 ///
 /// Each lane keeps two sums: of the 64-bit words, modulo 2^64, and of their high halves, exactly. The sum of the low
 /// halves follows from the two, which saves the masking that summing both halves would need.
-#[inline]
-fn native_sum(data: &[u8]) -> u64 {
+///
+/// The compiler vectorises this loop, but neither one over zipped iterators nor this one when it is inlined into a
+/// caller that knows more about `steps`; either costs a factor of three to ten.
+#[inline(never)]
+fn steps_sum(steps: &[[u8; STEP]]) -> u64 {
     let mut whole = [0u64; LANES];
     let mut high = [0u64; LANES];
-    let mut steps = data.chunks_exact(STEP);
-    for step in &mut steps {
-        let words = step.chunks_exact(8).map(|word| u64::from_ne_bytes(array(word, 0)));
-        for ((word, whole), high) in words.zip(&mut whole).zip(&mut high) {
-            *whole = whole.wrapping_add(word);
-            *high += word >> 32;
+    for step in steps {
+        let (words, _) = step.as_chunks::<8>();
+        for lane in 0..LANES {
+            let word = u64::from_ne_bytes(words[lane]);
+            whole[lane] = whole[lane].wrapping_add(word);
+            high[lane] += word >> 32;
         }
     }
     let whole_sum = whole.iter().fold(0u64, |sum, &lane| sum.wrapping_add(lane));
     let high_sum: u64 = high.iter().sum();
     let low_sum = whole_sum.wrapping_sub(high_sum << 32);
-    low_sum + high_sum + tail_sum(steps.remainder())
+    low_sum + high_sum
 }
 
-/// The same for what is left: fewer than [`STEP`] bytes.
+/// The same for fewer than [`STEP`] bytes.
 #[inline]
 fn tail_sum(data: &[u8]) -> u64 {
     let mut sum = 0;

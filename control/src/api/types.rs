@@ -1,0 +1,214 @@
+//! What the API carries: the same types on both sides of the socket. Keys are stable.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+pub use crate::error::Problem;
+use crate::model::{Driver, Endpoint, Network, rfc3339};
+pub use crate::network::{EndpointRequest, NetworkRequest};
+use crate::network::{Snapshot, Traffic};
+
+/// What the daemon is and does: `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The host's name.
+    pub node: String,
+    /// The daemon's version.
+    pub version: String,
+    /// This host's VTEP; `None` without an underlay.
+    pub vtep: Option<IpAddr>,
+    /// The UDP port of the VTEP.
+    pub underlay_port: Option<u16>,
+    /// How the underlay is driven: `tunnel-gso`, `udp-gso` or `udp`.
+    pub underlay_mode: Option<String>,
+    /// Why it is not a better mode.
+    pub underlay_reason: Option<String>,
+    /// The other VTEPs.
+    pub peers: Vec<IpAddr>,
+    /// Packet threads.
+    pub workers: usize,
+    /// The control process.
+    pub daemon_pid: u32,
+    /// The packet process; the same one in this build.
+    pub dataplane_pid: u32,
+    /// Whether everything is up.
+    pub ready: bool,
+    /// How many networks there are.
+    pub networks: usize,
+    /// How many endpoints there are.
+    pub endpoints: usize,
+    /// Seconds since the daemon was ready.
+    pub uptime_s: u64,
+}
+
+/// Packet counters: `GET /v1/stats`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Everything since the start, networks that are gone included.
+    #[serde(flatten)]
+    pub total: Counters,
+    /// By network name.
+    pub networks: BTreeMap<String, Counters>,
+}
+
+/// Counters of one network, or of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Frames that went somewhere.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Frames that did not, by reason.
+    pub drops: BTreeMap<String, u64>,
+}
+
+/// A network with its endpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkInfo {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What it is made of.
+    pub driver: Driver,
+    /// Its VNI, for overlays.
+    pub vni: Option<u32>,
+    /// The MTU of its endpoints, in bytes.
+    pub mtu: u16,
+    /// Whether it has no way out.
+    pub internal: bool,
+    /// Its subnets, IPv4 first.
+    pub subnets: Vec<SubnetInfo>,
+    /// Its options, as given.
+    pub options: BTreeMap<String, String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// When it was created, RFC 3339.
+    pub created: String,
+    /// The other VTEPs it reaches.
+    pub peers: Vec<IpAddr>,
+    /// Its endpoints, by name.
+    pub endpoints: Vec<EndpointInfo>,
+}
+
+/// A subnet of a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubnetInfo {
+    /// The range.
+    pub subnet: IpNet,
+    /// The endpoints' first hop.
+    pub gateway: IpAddr,
+    /// Where addresses are chosen from, if not from all of it.
+    pub range: Option<IpNet>,
+}
+
+/// An endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointInfo {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its network's name.
+    pub network: String,
+    /// Its network's id.
+    pub network_id: String,
+    /// The path of its namespace.
+    pub netns: String,
+    /// The interface inside.
+    pub ifname: String,
+    /// Its MAC address.
+    pub mac: String,
+    /// Its addresses with prefix lengths, IPv4 first.
+    pub addresses: Vec<IpNet>,
+    /// Its default routes' first hops.
+    pub gateways: Vec<IpAddr>,
+    /// Its MTU, in bytes.
+    pub mtu: u16,
+    /// When it was connected, RFC 3339.
+    pub created: String,
+}
+
+/// The answer to connecting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connected {
+    /// The new endpoint.
+    pub endpoint: EndpointInfo,
+    /// What was left out without harm, a line each.
+    pub warnings: Vec<String>,
+}
+
+/// One entry of a forwarding table: `GET /v1/fdb`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FdbEntry {
+    /// The network's name.
+    pub network: String,
+    /// The network's VNI, for overlays.
+    pub vni: Option<u32>,
+    /// The station.
+    pub mac: String,
+    /// `static` or `dynamic`.
+    pub kind: String,
+    /// The endpoint it is behind, if that is here.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub port: Option<String>,
+    /// The VTEP it is behind, if it is not here.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub vtep: Option<IpAddr>,
+    /// Seconds since it was last heard; `None` for static entries.
+    pub age_s: Option<u64>,
+}
+
+impl From<&Traffic> for Counters {
+    fn from(traffic: &Traffic) -> Self {
+        let drops = traffic.drops.iter().map(|&(reason, count)| (reason.to_owned(), count)).collect();
+        Self { packets: traffic.packets, bytes: traffic.bytes, drops }
+    }
+}
+
+impl EndpointInfo {
+    /// How `endpoint` of `network` is told.
+    #[must_use]
+    pub fn new(network: &Network, endpoint: &Endpoint) -> Self {
+        Self {
+            id: endpoint.id.to_string(),
+            name: endpoint.name.to_string(),
+            network: network.name.to_string(),
+            network_id: network.id.to_string(),
+            netns: endpoint.sandbox.path.display().to_string(),
+            ifname: endpoint.ifname.to_string(),
+            mac: endpoint.mac.to_string(),
+            addresses: endpoint.addresses.clone(),
+            gateways: endpoint.gateways.clone(),
+            mtu: network.mtu,
+            created: rfc3339(endpoint.created),
+        }
+    }
+}
+
+impl NetworkInfo {
+    /// How a network is told. Overlays reach `peers`.
+    #[must_use]
+    pub fn new(snapshot: &Snapshot, peers: &[IpAddr]) -> Self {
+        let network = &snapshot.network;
+        let subnet =
+            |s: &crate::model::Subnet| SubnetInfo { subnet: s.net, gateway: s.gateway, range: s.range };
+        Self {
+            id: network.id.to_string(),
+            name: network.name.to_string(),
+            driver: network.driver,
+            vni: network.vni.map(|vni| vni.get()),
+            mtu: network.mtu,
+            internal: network.internal,
+            subnets: network.subnets.iter().map(subnet).collect(),
+            options: network.given_options.clone(),
+            labels: network.labels.clone(),
+            created: rfc3339(network.created),
+            peers: if network.vni.is_some() { peers.to_vec() } else { vec![] },
+            endpoints: snapshot.endpoints.iter().map(|e| EndpointInfo::new(network, e)).collect(),
+        }
+    }
+}

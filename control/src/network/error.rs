@@ -1,0 +1,252 @@
+//! Why the manager refused.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use weft_dataplane::runtime::capture::CAPTURES_MAX;
+
+use super::{ENDPOINTS_MAX, MTU_MAX, MTU_MIN, MTU_MIN_IPV6, NETWORKS_MAX, PlaneError};
+use crate::error::{Code, Explain};
+use crate::ipam::IpamError;
+use crate::model::{Name, NameError, OptionError};
+
+/// Why a network or an endpoint could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// No network of this name or id.
+    #[error("there is no network '{key}'")]
+    NoNetwork {
+        /// What was asked for.
+        key: String,
+    },
+    /// No endpoint of this name or id.
+    #[error("there is no endpoint '{key}'{}", network.as_ref().map(|n| format!(" on network '{n}'")).unwrap_or_default())]
+    NoEndpoint {
+        /// What was asked for.
+        key: String,
+        /// Where it was looked for, if not everywhere.
+        network: Option<Name>,
+    },
+    /// The first digits of several ids.
+    #[error("'{key}' is the beginning of several ids")]
+    Ambiguous {
+        /// What was asked for.
+        key: String,
+    },
+    /// The name of endpoints on more than one network, where one is needed.
+    #[error("there is an endpoint '{key}' on several networks")]
+    OnSeveralNetworks {
+        /// What was asked for.
+        key: String,
+    },
+    /// No more captures.
+    #[error("there are {CAPTURES_MAX} captures running, which is the limit")]
+    TooManyCaptures,
+    /// A network of this name exists.
+    #[error("the network '{name}' exists already")]
+    NetworkExists {
+        /// The name.
+        name: Name,
+    },
+    /// An endpoint of this name exists on the network.
+    #[error("the endpoint '{name}' exists already on network '{network}'")]
+    EndpointExists {
+        /// The name.
+        name: Name,
+        /// The network.
+        network: Name,
+    },
+    /// The namespace's path yields no legal endpoint name.
+    #[error("cannot make an endpoint name of '{}': {source}", netns.display())]
+    Unnameable {
+        /// The namespace.
+        netns: PathBuf,
+        /// The law that is broken.
+        source: NameError,
+    },
+    /// A path that depends on somebody's current directory.
+    #[error("the namespace path '{}' is not absolute", netns.display())]
+    RelativePath {
+        /// The path.
+        netns: PathBuf,
+    },
+    /// An overlay on a host without an underlay.
+    #[error("an overlay needs an underlay, and this daemon has none")]
+    NoUnderlay,
+    /// A VNI for a network that stays on one host.
+    #[error("VNI {vni} makes no sense on a bridge network")]
+    VniOnBridge {
+        /// The VNI.
+        vni: u32,
+    },
+    /// A number of more than 24 bits.
+    #[error("VNI {vni} is out of range")]
+    BadVni {
+        /// The number.
+        vni: u32,
+    },
+    /// The VNI is in use.
+    #[error("VNI {vni} belongs to network '{network}'")]
+    VniTaken {
+        /// The VNI.
+        vni: u32,
+        /// Its network.
+        network: Name,
+    },
+    /// An MTU that no endpoint can have.
+    #[error("the MTU {mtu} is out of range")]
+    BadMtu {
+        /// The MTU in bytes.
+        mtu: u32,
+        /// Whether IPv6 runs over it.
+        ipv6: bool,
+    },
+    /// An MTU whose encapsulated packets would not cross the underlay.
+    #[error("the MTU {mtu} is too large for the underlay: its MTU {underlay} leaves {max} after VXLAN")]
+    MtuOverUnderlay {
+        /// The MTU in bytes.
+        mtu: u32,
+        /// The underlay's MTU in bytes.
+        underlay: u32,
+        /// The largest possible one in bytes.
+        max: u32,
+    },
+    /// Two subnets of one family.
+    #[error("the subnets {first} and {second} are of one family")]
+    TwoSubnets {
+        /// The first.
+        first: IpNet,
+        /// The second.
+        second: IpNet,
+    },
+    /// A gateway or a range without its subnet.
+    #[error("{what} {value} belongs to no subnet of this network")]
+    NoSubnetFor {
+        /// `the gateway` or `the range`.
+        what: &'static str,
+        /// Which.
+        value: String,
+    },
+    /// A second gateway for one subnet.
+    #[error("the subnet {net} has two gateways")]
+    TwoGateways {
+        /// The subnet.
+        net: IpNet,
+    },
+    /// The subnet holds addresses of the underlay.
+    #[error("the subnet {net} overlaps the underlay's {underlay}")]
+    UnderlayOverlap {
+        /// The subnet.
+        net: IpNet,
+        /// What of the underlay.
+        underlay: IpNet,
+    },
+    /// An address of a family the network has no subnet for.
+    #[error("the network '{network}' has no {} subnet for {address}", if address.is_ipv4() { "IPv4" } else { "IPv6" })]
+    NoFamily {
+        /// The address.
+        address: IpAddr,
+        /// The network.
+        network: Name,
+    },
+    /// Text that is no unicast MAC address.
+    #[error("'{mac}' is not the MAC address of one station")]
+    BadMac {
+        /// The text.
+        mac: String,
+    },
+    /// The MAC is in use on this network.
+    #[error("the MAC {mac} belongs to endpoint '{owner}'")]
+    MacTaken {
+        /// The MAC.
+        mac: String,
+        /// Who has it.
+        owner: Name,
+    },
+    /// No more networks.
+    #[error("there are {NETWORKS_MAX} networks, which is the limit")]
+    TooManyNetworks,
+    /// No more endpoints.
+    #[error("there are {ENDPOINTS_MAX} endpoints, which is the limit")]
+    TooManyEndpoints,
+    /// Every number for segments or ports was given out once.
+    #[error("this daemon has used up its identifiers")]
+    OutOfIds,
+    /// The daemon is ending.
+    #[error("the daemon is stopping")]
+    Closing,
+    /// No randomness.
+    #[error("the kernel gave no random bytes: {0}")]
+    Random(rustix::io::Errno),
+    /// An address or a subnet cannot be had.
+    #[error(transparent)]
+    Ipam(#[from] IpamError),
+    /// An option was refused.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// The packet side refused.
+    #[error(transparent)]
+    Plane(#[from] PlaneError),
+}
+
+impl Explain for NetworkError {
+    fn code(&self) -> Code {
+        match self {
+            Self::NoNetwork { .. } | Self::NoEndpoint { .. } => Code::NotFound,
+            Self::NetworkExists { .. }
+            | Self::EndpointExists { .. }
+            | Self::VniTaken { .. }
+            | Self::UnderlayOverlap { .. }
+            | Self::MacTaken { .. } => Code::Conflict,
+            Self::TooManyNetworks
+            | Self::TooManyEndpoints
+            | Self::TooManyCaptures
+            | Self::OutOfIds
+            | Self::Closing => Code::Exhausted,
+            Self::Random(_) => Code::Failed,
+            Self::Ipam(error) => error.code(),
+            Self::Option(error) => error.code(),
+            Self::Plane(error) => error.code(),
+            _ => Code::InvalidArgument,
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        Some(match self {
+            Self::NoNetwork { .. } => "see 'weft network ls'".into(),
+            Self::NoEndpoint { .. } => "see 'weft endpoint ls'".into(),
+            Self::Ambiguous { .. } => "give more digits, or the name".into(),
+            Self::OnSeveralNetworks { .. } => "say which with --network".into(),
+            Self::TooManyCaptures => "end one first".into(),
+            Self::NetworkExists { name } => format!("choose another name, or 'weft network rm {name}' first"),
+            Self::EndpointExists { name, network } => {
+                format!("choose another --name, or 'weft network disconnect {network} {name}' first")
+            }
+            Self::Unnameable { .. } => "give one with --name".into(),
+            Self::RelativePath { .. } => "give one such as /run/netns/c1".into(),
+            Self::NoUnderlay => "set underlay.address in the daemon's configuration".into(),
+            Self::VniOnBridge { .. } => "leave --vni out, or use -d overlay".into(),
+            Self::BadVni { .. } => "use a number from 0 to 16777215".into(),
+            Self::VniTaken { .. } => "use another --vni, or leave it to weft".into(),
+            Self::BadMtu { ipv6, .. } => {
+                format!("use {} to {MTU_MAX} bytes", if *ipv6 { MTU_MIN_IPV6 } else { MTU_MIN })
+            }
+            Self::MtuOverUnderlay { max, .. } => format!("use at most --mtu {max}"),
+            Self::TwoSubnets { .. } => "give at most one IPv4 and one IPv6 --subnet".into(),
+            Self::NoSubnetFor { .. } => "give the --subnet it lies in".into(),
+            Self::TwoGateways { .. } => "give at most one --gateway for each --subnet".into(),
+            Self::UnderlayOverlap { .. } => "choose another --subnet".into(),
+            Self::NoFamily { .. } => "leave it out, or create the network with such a --subnet".into(),
+            Self::BadMac { .. } => "give six bytes such as 02:42:0a:01:00:02".into(),
+            Self::MacTaken { .. } => "choose another --mac".into(),
+            Self::TooManyNetworks => "remove one first".into(),
+            Self::TooManyEndpoints => "disconnect one first".into(),
+            Self::OutOfIds | Self::Closing => "start it again".into(),
+            Self::Random(_) => "try again".into(),
+            Self::Ipam(error) => return error.remedy(),
+            Self::Option(error) => return error.remedy(),
+            Self::Plane(error) => return error.remedy(),
+        })
+    }
+}

@@ -1,0 +1,105 @@
+//! The real packet side: the dataplane's threads, and the host's namespaces by netlink.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::runtime::Handle as Runtime;
+use weft_dataplane::io::tap::Tap;
+use weft_dataplane::runtime::{self, CaptureFilter, FdbRow, Handle, Totals};
+use weft_dataplane::tables::{PortId, SegmentId, TablesSpec};
+
+use super::plane::{Capture, Occupied, Plane, PlaneError, Traffic, TrafficReport, UnderlayReport};
+use crate::sandbox::host::HostNets;
+use crate::sandbox::{self, Netns, Plug};
+
+/// A [`Plane`] made of a running dataplane. Netlink is spoken on the runtime, waited for on the calling thread, which
+/// therefore must not be one of the runtime's own.
+#[derive(Debug)]
+pub struct HostPlane {
+    dataplane: Handle,
+    runtime: Runtime,
+}
+
+impl HostPlane {
+    /// Drives `dataplane`, and the namespaces from `runtime`.
+    #[must_use]
+    pub fn new(dataplane: Handle, runtime: Runtime) -> Self {
+        Self { dataplane, runtime }
+    }
+}
+
+impl Plane for HostPlane {
+    fn publish(&self, tables: &TablesSpec) -> Result<(), PlaneError> {
+        Ok(self.dataplane.publish(tables)?)
+    }
+
+    fn open_port(&self, port: PortId, tap_name: &str) -> Result<(), PlaneError> {
+        let tap = Tap::create(tap_name, self.dataplane.workers())?;
+        Ok(self.dataplane.attach(port, tap)?)
+    }
+
+    fn plug(&self, netns: &Netns, tap_name: &str, plug: &Plug) -> Result<Vec<String>, PlaneError> {
+        Ok(self.runtime.block_on(sandbox::plug(netns, tap_name, plug))?.warnings)
+    }
+
+    fn close_port(&self, port: PortId) {
+        self.dataplane.detach(port);
+    }
+
+    fn occupied(&self) -> Result<Occupied, PlaneError> {
+        let nets = self.runtime.block_on(HostNets::read())?;
+        Ok(Box::new(move |subnet: IpNet| nets.overlap(subnet).map(|(net, _)| net)))
+    }
+
+    fn traffic(&self) -> TrafficReport {
+        let stats = self.dataplane.stats();
+        TrafficReport {
+            total: traffic(&stats.total),
+            segments: stats.segments.iter().map(|(id, totals)| (*id, traffic(totals))).collect(),
+        }
+    }
+
+    fn fdb(&self, segment: SegmentId) -> Vec<FdbRow> {
+        self.dataplane.fdb(segment)
+    }
+
+    fn capture(&self, filter: CaptureFilter, labels: BTreeMap<PortId, String>) -> Option<Box<dyn Capture>> {
+        // A port that was connected after the capture began has no label.
+        let label =
+            move |port: PortId| labels.get(&port).cloned().unwrap_or_else(|| format!("port-{}", port.0));
+        let capture = self.dataplane.capture(filter, label)?;
+        Some(Box::new(capture))
+    }
+
+    fn workers(&self) -> usize {
+        self.dataplane.workers()
+    }
+
+    fn underlay(&self) -> Option<UnderlayReport> {
+        self.dataplane.underlay().map(|info| UnderlayReport {
+            address: info.address,
+            port: info.port,
+            mode: info.mode.to_string(),
+            reason: info.reason.clone(),
+        })
+    }
+}
+
+impl Capture for runtime::Capture {
+    fn next(&mut self, frames: usize, patience: Duration) -> (Vec<u8>, usize) {
+        Self::next(self, frames, patience)
+    }
+
+    fn finish(self: Box<Self>) -> Vec<u8> {
+        Self::finish(*self)
+    }
+}
+
+fn traffic(totals: &Totals) -> Traffic {
+    Traffic {
+        packets: totals.packets,
+        bytes: totals.bytes,
+        drops: totals.nonzero_drops().map(|(reason, count)| (reason.name(), count)).collect(),
+    }
+}

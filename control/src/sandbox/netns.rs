@@ -1,0 +1,146 @@
+//! One network namespace, opened by path.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::{Link, SandboxError};
+
+/// File system magic of nsfs, the file system of the namespace files (`statfs(2)`).
+const NSFS_MAGIC: i64 = 0x6e73_6673;
+
+/// Which namespace it is, whatever path it was reached by. Unique among the namespaces alive at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NetnsId {
+    /// The device number of nsfs.
+    pub dev: u64,
+    /// The namespace's number, as in `net:[4026531840]`.
+    pub ino: u64,
+}
+
+/// An open network namespace. Keeps the namespace alive: do not hold it longer than the work takes.
+#[derive(Debug)]
+pub struct Netns {
+    path: PathBuf,
+    file: File,
+    id: NetnsId,
+}
+
+impl Netns {
+    /// Opens the namespace at `path`, for example `/run/netns/c1` or `/proc/4711/ns/net`.
+    ///
+    /// # Errors
+    /// [`SandboxError::NotFound`], [`SandboxError::NotNetns`], or [`SandboxError::Open`] for want of permission.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, SandboxError> {
+        let path = path.as_ref();
+        // Only the type of file is asked first: opening a FIFO or a device by mistake could block or do something.
+        let meta = std::fs::metadata(path).map_err(|e| Self::open_error(path, e))?;
+        if !meta.is_file() {
+            return Err(SandboxError::NotNetns { path: path.to_owned() });
+        }
+        let file = File::open(path).map_err(|e| Self::open_error(path, e))?;
+        if !is_netns(&file).map_err(|e| Self::open_error(path, e))? {
+            return Err(SandboxError::NotNetns { path: path.to_owned() });
+        }
+        let meta = file.metadata().map_err(|e| Self::open_error(path, e))?;
+        Ok(Self { path: path.to_owned(), file, id: NetnsId { dev: meta.dev(), ino: meta.ino() } })
+    }
+
+    /// The namespace of the calling thread.
+    ///
+    /// # Errors
+    /// [`SandboxError::Open`] when `/proc` is not mounted.
+    pub fn current() -> Result<Self, SandboxError> {
+        Self::open("/proc/thread-self/ns/net")
+    }
+
+    /// The path it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Which namespace it is: equal for two paths to the same one.
+    #[must_use]
+    pub fn id(&self) -> NetnsId {
+        self.id
+    }
+
+    /// Runs `f` inside the namespace, on a thread that ends afterwards, and waits for it. A panic of `f` is passed on.
+    ///
+    /// Sockets, processes and descriptors that `f` makes belong to this namespace and stay there. Blocks the caller: from
+    /// async code keep `f` short.
+    ///
+    /// # Errors
+    /// [`SandboxError::Enter`] when the thread may not enter, or cannot be started.
+    pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T, SandboxError> {
+        let inside = || {
+            self.enter_thread()?;
+            Ok(f())
+        };
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("netns".into());
+            match thread.spawn_scoped(scope, inside) {
+                Ok(handle) => handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                Err(source) => Err(SandboxError::Enter { path: self.path.clone(), source }),
+            }
+        })
+    }
+
+    /// Opens a netlink socket inside and spawns its driver on the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`SandboxError::Enter`], or [`SandboxError::Netlink`] when no socket can be had.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn link(&self) -> Result<Link, SandboxError> {
+        let runtime = tokio::runtime::Handle::current();
+        self.run(|| {
+            let _inside = runtime.enter();
+            Link::in_current_thread(self.to_string())
+        })?
+    }
+
+    /// Moves the calling thread into the namespace, for good. The network type is always named, because systemd's
+    /// RestrictNamespaces= refuses a `setns` that leaves it open.
+    fn enter_thread(&self) -> Result<(), SandboxError> {
+        move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(|e| SandboxError::Enter { path: self.path.clone(), source: e.into() })
+    }
+
+    fn open_error(path: &Path, source: io::Error) -> SandboxError {
+        let path = path.to_owned();
+        match source.kind() {
+            // ESRCH: the process of /proc/PID has gone between two steps.
+            _ if source.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
+                SandboxError::NotFound { path }
+            }
+            io::ErrorKind::NotFound => SandboxError::NotFound { path },
+            io::ErrorKind::NotADirectory => SandboxError::NotFound { path },
+            _ => SandboxError::Open { path, source },
+        }
+    }
+}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl fmt::Display for Netns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())
+    }
+}
+
+fn is_netns(file: &File) -> io::Result<bool> {
+    let on_nsfs = rustix::fs::fstatfs(file)?.f_type as i64 == NSFS_MAGIC;
+    Ok(on_nsfs && weft_dataplane::io::netns::is_network(file)?)
+}

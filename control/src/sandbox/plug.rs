@@ -1,0 +1,153 @@
+//! From a TAP in our hands to the container's interface.
+
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd};
+
+use ipnet::IpNet;
+use netlink_packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute};
+use rustix::io::Errno;
+use weft_dataplane::wire::MacAddr;
+
+use super::link::change;
+use super::{Link, Netns, SandboxError};
+
+/// The longest interface name the kernel takes, in bytes (IFNAMSIZ less the final zero).
+pub const IFNAME_MAX: usize = 15;
+
+/// The largest super-frame a container may send, in bytes: with the outer headers it still fits one UDP datagram that
+/// crosses a device whole (65,490 bytes of payload), so it never has to be cut in software on the way out.
+const GSO_MAX_SIZE: u32 = 65_400;
+
+/// What the container's interface shall be.
+#[derive(Clone, Debug)]
+pub struct Plug {
+    /// The name inside the sandbox.
+    pub ifname: String,
+    /// The MAC address.
+    pub mac: MacAddr,
+    /// The addresses, each with the prefix length of its subnet.
+    pub addresses: Vec<IpNet>,
+    /// One default route for each, on the link whatever the subnet.
+    pub gateways: Vec<IpAddr>,
+    /// The MTU in bytes; at least 1280 if there are IPv6 addresses.
+    pub mtu: u32,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plugged {
+    /// The interface's index inside the sandbox.
+    pub index: u32,
+    /// What was left out without harm, one line each, for the log and the user.
+    pub warnings: Vec<String>,
+}
+
+/// Whether the kernel would take `ifname` literally.
+///
+/// # Errors
+/// [`SandboxError::BadIfname`].
+pub fn check_ifname(ifname: &str) -> Result<(), SandboxError> {
+    // '%' is legal but makes a pattern of the name, and the kernel would pick another one.
+    let allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | ':' | '%');
+    let good = (1..=IFNAME_MAX).contains(&ifname.len()) && ifname.chars().all(allowed);
+    if good && ifname != "." && ifname != ".." {
+        return Ok(());
+    }
+    Err(SandboxError::BadIfname { ifname: ifname.to_owned() })
+}
+
+/// Moves the TAP `tap_name` from the calling thread's namespace into `netns` and makes it what `plug` says, up and
+/// running.
+///
+/// After an error the TAP may be in either namespace, half set up. The caller closes its descriptors, which removes the
+/// link with everything on it; nothing else is ever created here.
+///
+/// # Errors
+/// [`SandboxError::BadIfname`], [`SandboxError::IfnameTaken`], [`SandboxError::Ipv6Disabled`], or the kernel's refusal.
+pub async fn plug(netns: &Netns, tap_name: &str, plug: &Plug) -> Result<Plugged, SandboxError> {
+    check_ifname(&plug.ifname)?;
+    let outside = Netns::current()?.link()?;
+    let inside = netns.link()?;
+    if inside.get_link(&plug.ifname).await?.is_some() {
+        return Err(taken(&plug.ifname, netns));
+    }
+    let index = outside.index_of(tap_name).await?;
+    let message = change(index).address(plug.mac.0.to_vec()).mtu(plug.mtu).build();
+    outside.set(|| format!("set MAC and MTU {} of {tap_name}", plug.mtu), message).await?;
+    limit_super_frames(&outside, index).await;
+
+    move_in(&outside, index, netns, &plug.ifname).await.map_err(|e| match e.errno() {
+        Some(Errno::EXIST) => taken(&plug.ifname, netns),
+        _ => e,
+    })?;
+    set_up(&inside, netns, plug).await
+}
+
+/// Moves and renames in one request, so that the container never sees the temporary name.
+async fn move_in(outside: &Link, index: u32, netns: &Netns, ifname: &str) -> Result<(), SandboxError> {
+    let message = change(index).setns_by_fd(netns.as_fd().as_raw_fd()).name(ifname).build();
+    outside.set(|| format!("move interface {index} away as {ifname}"), message).await
+}
+
+/// The container's side: stable link-local address, addresses, up, routes.
+async fn set_up(inside: &Link, netns: &Netns, plug: &Plug) -> Result<Plugged, SandboxError> {
+    let index = inside.index_of(&plug.ifname).await?;
+    derive_link_local_from_mac(inside, index).await;
+    for &address in &plug.addresses {
+        inside.add_address(index, address).await.map_err(|e| match e.errno() {
+            // EACCES: switched off by sysctl. The others: a kernel booted or built without IPv6.
+            Some(Errno::ACCESS | Errno::OPNOTSUPP | Errno::AFNOSUPPORT) if address.addr().is_ipv6() => {
+                SandboxError::Ipv6Disabled {
+                    address: address.addr(),
+                    ifname: plug.ifname.clone(),
+                    netns: netns.to_string(),
+                }
+            }
+            _ => e,
+        })?;
+    }
+    inside.up(index).await?;
+    let mut warnings = Vec::new();
+    for &gateway in &plug.gateways {
+        warnings.extend(add_default_route(inside, index, gateway).await?);
+    }
+    Ok(Plugged { index, warnings })
+}
+
+/// Adds the default route, unless the sandbox has one: a container on several networks keeps its first.
+async fn add_default_route(
+    inside: &Link,
+    index: u32,
+    gateway: IpAddr,
+) -> Result<Option<String>, SandboxError> {
+    let skipped = || format!("{} has a default route already: none added via {gateway}", inside.netns());
+    if inside.has_default_route(gateway).await? {
+        return Ok(Some(skipped()));
+    }
+    match inside.add_default_route(index, gateway).await {
+        Err(e) if e.errno() == Some(Errno::EXIST) => Ok(Some(skipped())),
+        other => other.map(|()| None),
+    }
+}
+
+/// Best effort: without it, the largest super-frames are cut once more on their way out, and arrive all the same.
+async fn limit_super_frames(link: &Link, index: u32) {
+    let message = change(index).append_extra_attribute(LinkAttribute::GsoMaxSize(GSO_MAX_SIZE)).build();
+    if let Err(error) = link.set(|| format!("set gso_max_size {GSO_MAX_SIZE}"), message).await {
+        tracing::debug!(%error, "super-frame limit not set");
+    }
+}
+
+/// The link-local address follows from the MAC (EUI-64), so that the switch can tell which one a port may speak from.
+/// Best effort: it fails only where there is no IPv6 to speak.
+async fn derive_link_local_from_mac(link: &Link, index: u32) {
+    let inet6 = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::Eui64)]);
+    let message = change(index).append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![inet6])).build();
+    if let Err(error) = link.set(|| "set addr_gen_mode eui64".into(), message).await {
+        tracing::debug!(%error, "addr_gen_mode not set");
+    }
+}
+
+fn taken(ifname: &str, netns: &Netns) -> SandboxError {
+    SandboxError::IfnameTaken { ifname: ifname.to_owned(), netns: netns.to_string() }
+}
