@@ -51,10 +51,12 @@ pub struct Config {
     pub peers: Vec<IpAddr>,
     /// `underlay.mode`; the daemon chooses when absent.
     pub mode: Option<&'static str>,
+    /// `dataplane.workers`; the daemon chooses when absent.
+    pub workers: Option<u8>,
     /// Lines put before every table.
     pub top: String,
-    /// Lines put after everything else.
-    pub tail: String,
+    /// Lines put into the table `[underlay]`.
+    pub underlay: String,
 }
 
 impl Config {
@@ -73,11 +75,14 @@ impl Config {
         let mut text = format!("{}\nstate_dir = \"{here}/state\"\nrun_dir = \"{here}/run\"\n", self.top);
         if let Some(address) = self.address {
             text += &format!("[underlay]\naddress = \"{address}\"\n");
-            if let Some(mode) = std::env::var("WEFT_TEST_MODE").ok().as_deref().or(self.mode) {
+            if let Some(mode) = self.mode {
                 text += &format!("mode = \"{mode}\"\n");
             }
         }
-        text += &self.tail;
+        text += &self.underlay;
+        if let Some(workers) = self.workers {
+            text += &format!("[dataplane]\nworkers = {workers}\n");
+        }
         for peer in &self.peers {
             text += &format!("\n[[peer]]\naddress = \"{peer}\"\n");
         }

@@ -128,6 +128,12 @@ pub fn carries(frame: &[u8], payload: &[u8]) -> bool {
     frame.windows(payload.len()).any(|window| window == payload)
 }
 
+/// How often `payload` occurs in all of the frames; several datagrams of one flow may come as one super-frame.
+pub fn occurrences(frames: &[Vec<u8>], payload: &[u8]) -> usize {
+    let in_frame = |bytes: &Vec<u8>| bytes.windows(payload.len()).filter(|window| *window == payload).count();
+    frames.iter().map(in_frame).sum()
+}
+
 /// A VXLAN header with the flag set and every reserved bit zero.
 pub fn vxlan_header(vni: u32) -> [u8; 8] {
     let [_, a, b, c] = vni.to_be_bytes();
@@ -216,8 +222,10 @@ pub struct Tunnelled {
     pub dont_fragment: bool,
     /// True when this is a fragment of something larger.
     pub fragment: bool,
-    /// The outer UDP checksum as it stands; on a veth it may still be partial.
+    /// The outer UDP checksum.
     pub checksum: u16,
+    /// Whether that is the right one; it may also be absent, which is 0.
+    pub checksum_is_right: bool,
     /// The eight bytes of the VXLAN header.
     pub header: [u8; 8],
     /// The inner frame.
@@ -228,7 +236,7 @@ impl Tunnelled {
     /// Reads an underlay frame; `None` when it is not a whole VXLAN datagram.
     pub fn parse(frame: &[u8]) -> Option<Self> {
         let packet = SlicedPacket::from_ethernet(frame).ok()?;
-        let (ips, ttl, ecn, dont_fragment, fragment) = match packet.net? {
+        let (ips, ttl, ecn, dont_fragment, fragment): ((IpAddr, IpAddr), _, _, _, _) = match packet.net? {
             NetSlice::Ipv4(ip) => {
                 let header = ip.header();
                 let ips = (header.source_addr().into(), header.destination_addr().into());
@@ -249,6 +257,15 @@ impl Tunnelled {
             NetSlice::Arp(_) => return None,
         };
         let Some(TransportSlice::Udp(udp)) = packet.transport else { return None };
+        let checksum_is_right = match ips {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                udp.to_header().calc_checksum_ipv4_raw(from.octets(), to.octets(), udp.payload())
+            }
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
+                udp.to_header().calc_checksum_ipv6_raw(from.octets(), to.octets(), udp.payload())
+            }
+            _ => return None,
+        } == Ok(udp.checksum());
         let (header, inner) = udp.payload().split_first_chunk::<8>()?;
         (udp.destination_port() == VXLAN_PORT).then(|| Tunnelled {
             ips,
@@ -258,6 +275,7 @@ impl Tunnelled {
             dont_fragment,
             fragment,
             checksum: udp.checksum(),
+            checksum_is_right,
             header: *header,
             inner: inner.to_vec(),
         })

@@ -1,5 +1,6 @@
 //! Frames as they are: a packet socket on one interface of one namespace.
 
+use crate::frame;
 use crate::netns::Namespace;
 use crate::wait::PATIENCE;
 use nix::errno::Errno;
@@ -114,6 +115,22 @@ impl RawSocket {
             None
         });
         before
+    }
+
+    /// Everything that came in up to now. `send` is given a payload and has it sent here by the way the frames in
+    /// question took.
+    ///
+    /// Frames of different flows may overtake each other within a batch, so two marks are sent, the second when the
+    /// first has arrived: then the batch of the first has arrived whole.
+    #[track_caller]
+    pub fn up_to_now(&self, send: impl Fn(&[u8])) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        for _ in 0..2 {
+            let mark = frame::cookie("mark");
+            send(&mark);
+            frames.extend(self.all_before(|bytes| frame::carries(bytes, &mark)));
+        }
+        frames
     }
 
     /// Forgets what has arrived so far.

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! PEER and SECOND_PEER are VTEPs the daemon was told of, STRANGER is not. What the daemon puts on the wire is read
-//! there by a packet socket; what the far end says is written there byte by byte.
+//! there by a packet socket; what the far end says is written there byte by byte. The offloads of the wire are off, so
+//! that what is read is what a copper wire would carry: one datagram at a time, its checksum filled in.
 
 use crate::daemon::{Config, Daemon, Stats};
 use crate::frame::{self, Mac, Outer, OuterChecksum, Station, Tunnelled};
@@ -53,15 +54,15 @@ impl Wire {
     /// The same with the family chosen and more options for `network create`.
     #[track_caller]
     pub fn with(family: Family, options: &[&str]) -> Self {
-        let wire = Self::bare(family, "");
+        let wire = Self::bare(family);
         wire.create(NETWORK, VNI, "10.77.0.0/24", options);
         wire
     }
 
-    /// A daemon without any network; `top` goes to the head of its configuration file.
+    /// A daemon without any network. It has one worker, so that what comes first leaves first, whatever its flow.
     #[track_caller]
-    pub fn bare(family: Family, tail: &str) -> Self {
-        let underlay = Underlay::new(2, family, Offloads::On);
+    pub fn bare(family: Family) -> Self {
+        let underlay = Underlay::new(2, family, Offloads::Off);
         let [peer, second_peer, stranger] = [2, 3, 99].map(|number| family.address(number));
         underlay.also(1, 3);
         underlay.also(1, 99);
@@ -69,7 +70,7 @@ impl Wire {
         let swallow =
             far_host.ns.enter(|| UdpSocket::bind((peer, frame::VXLAN_PORT)).expect("nobody else is there"));
         let mut config = Config::new(near_host.address, &[peer, second_peer]);
-        config.tail = tail.into();
+        config.workers = Some(1);
         let daemon = Daemon::start(&near_host.ns, &config);
         Wire {
             daemon,
@@ -135,23 +136,20 @@ impl Wire {
         })
     }
 
-    /// What the daemon has put on the wire up to now: everything before a broadcast that `container` sends at last.
+    /// What the daemon has put on the wire up to now of what `container` sent.
     #[track_caller]
     pub fn put_on_the_wire(&self, container: &Container) -> Vec<Tunnelled> {
-        let end = frame::cookie("end");
-        container.tap.send(&frame::udp(container.station, Station::EVERYBODY, &end));
-        let is_end = |bytes: &[u8]| {
-            Tunnelled::parse(bytes).is_some_and(|datagram| frame::carries(&datagram.inner, &end))
-        };
-        self.far.all_before(is_end).iter().filter_map(|bytes| Tunnelled::parse(bytes)).collect()
+        let broadcast =
+            |mark: &[u8]| container.tap.send(&frame::udp(container.station, Station::EVERYBODY, mark));
+        self.far.up_to_now(broadcast).iter().filter_map(|bytes| Tunnelled::parse(bytes)).collect()
     }
 
-    /// What has been delivered to `container` up to now: everything before a frame that the peer sends at last.
+    /// What has been delivered to `container` up to now of what came over the wire.
     #[track_caller]
     pub fn delivered_to(&self, vni: u32, container: &Container) -> Vec<Vec<u8>> {
-        let end = frame::cookie("end");
-        self.from_peer(vni, &frame::udp(Station::made_up(254), container.station, &end));
-        container.tap.all_before(|bytes| frame::carries(bytes, &end))
+        let unicast =
+            |mark: &[u8]| self.from_peer(vni, &frame::udp(Station::made_up(254), container.station, mark));
+        container.tap.up_to_now(unicast)
     }
 
     /// Waits until exactly `count` more drops than in `before` are counted under `reason`.

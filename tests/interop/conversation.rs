@@ -7,7 +7,8 @@ use harness::netns::Namespace;
 use harness::ovs::OvsVtep;
 use harness::traffic::{self, End};
 use harness::underlay::{Family, Host, Offloads, Underlay};
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Above 65,535, so that a VNI cut to 16 bits shows.
 const VNI: u32 = 0x00ab_cdef;
@@ -32,6 +33,26 @@ pub(crate) struct Pairing {
     pub(crate) right: Side,
     pub(crate) family: Family,
     pub(crate) offloads: Offloads,
+    /// The protocol inside the tunnel.
+    pub(crate) inner: Family,
+    /// The underlay mode the product is held to; it chooses when absent.
+    pub(crate) mode: Option<&'static str>,
+    /// The product's packet threads; it chooses when absent.
+    pub(crate) workers: Option<u8>,
+}
+
+impl Default for Pairing {
+    fn default() -> Self {
+        Pairing {
+            left: Side::Weft,
+            right: Side::Kernel,
+            family: Family::V4,
+            inner: Family::V4,
+            offloads: Offloads::On,
+            mode: None,
+            workers: None,
+        }
+    }
 }
 
 impl Pairing {
@@ -55,15 +76,15 @@ pub(crate) fn converse(pairing: Pairing) {
     }
     let (left_ns, right_ns) = (Namespace::new("left"), Namespace::new("right"));
     let mtu = pairing.family.inner_mtu();
-    let (left_ip, right_ip) = (Ipv4Addr::new(10, 77, 0, 11), Ipv4Addr::new(10, 77, 0, 12));
-    let left_vtep = Vtep::start(pairing.left, left_host, right_host.address, mtu);
-    let right_vtep = Vtep::start(pairing.right, right_host, left_host.address, mtu);
+    let [left_ip, right_ip] = [11, 12].map(|number| inner_address(pairing.inner, number));
+    let left_vtep = Vtep::start(pairing, pairing.left, left_host, right_host.address);
+    let right_vtep = Vtep::start(pairing, pairing.right, right_host, left_host.address);
     left_vtep.attach(&left_ns, left_ip);
     right_vtep.attach(&right_ns, right_ip);
     let before = [left_vtep.dropped(), right_vtep.dropped()];
 
-    let left = End { ns: &left_ns, ip: IpAddr::V4(left_ip) };
-    let right = End { ns: &right_ns, ip: IpAddr::V4(right_ip) };
+    let left = End { ns: &left_ns, ip: left_ip };
+    let right = End { ns: &right_ns, ip: right_ip };
     for (from, to) in [(left, right), (right, left)] {
         traffic::ping(from, to);
         traffic::udp_of_every_size(from, to, mtu);
@@ -79,22 +100,26 @@ enum Vtep<'a> {
 }
 
 impl<'a> Vtep<'a> {
-    fn start(side: Side, host: &'a Host, remote: IpAddr, mtu: usize) -> Self {
+    fn start(pairing: Pairing, side: Side, host: &'a Host, remote: IpAddr) -> Self {
+        let mtu = pairing.family.inner_mtu();
         match side {
-            Side::Weft => Vtep::Weft(weft(host, remote)),
+            Side::Weft => Vtep::Weft(weft(pairing, host, remote)),
             Side::Kernel => Vtep::Kernel(KernelVtep::new(host, VNI, mtu, &[remote])),
             Side::Ovs => Vtep::Ovs(OvsVtep::new(host, VNI, mtu, remote)),
         }
     }
 
-    fn attach(&self, container: &Namespace, ip: Ipv4Addr) {
-        // A container announces itself over IPv6 whenever it likes; without, every frame on the segment is ours.
-        container.sysctl("ipv6/conf/default/disable_ipv6", "1");
-        let with_prefix = format!("{ip}/24");
+    fn attach(&self, container: &Namespace, ip: IpAddr) {
+        let (option, prefix) = if ip.is_ipv4() { ("--ip", 24) } else { ("--ip6", 64) };
+        if ip.is_ipv4() {
+            // A container announces itself over IPv6 whenever it likes; without, every frame on the segment is ours.
+            container.sysctl("ipv6/conf/default/disable_ipv6", "1");
+        }
+        let with_prefix = format!("{ip}/{prefix}");
         match self {
             Vtep::Weft(daemon) => {
                 let (path, ip) = (container.path(), ip.to_string());
-                daemon.weft(&["network", "connect", "blue", &path, "--name", "c", "--ip", &ip]).must();
+                daemon.weft(&["network", "connect", "blue", &path, "--name", "c", option, &ip]).must();
             }
             Vtep::Kernel(vtep) => vtep.attach("c", container, &[&with_prefix]),
             Vtep::Ovs(vtep) => vtep.attach("c", container, &[&with_prefix]),
@@ -102,7 +127,7 @@ impl<'a> Vtep<'a> {
     }
 
     /// Frames the product has dropped so far; the others do not tell.
-    fn dropped(&self) -> Option<std::collections::BTreeMap<String, u64>> {
+    fn dropped(&self) -> Option<BTreeMap<String, u64>> {
         match self {
             Vtep::Weft(daemon) => Some(daemon.stats().moved_since(&Default::default())),
             Vtep::Kernel(_) | Vtep::Ovs(_) => None,
@@ -110,10 +135,23 @@ impl<'a> Vtep<'a> {
     }
 }
 
-fn weft(host: &Host, remote: IpAddr) -> Daemon {
-    let daemon = Daemon::start(&host.ns, &Config::new(host.address, &[remote]));
+fn weft(pairing: Pairing, host: &Host, remote: IpAddr) -> Daemon {
+    let mut config = Config::new(host.address, &[remote]);
+    config.mode = pairing.mode;
+    config.workers = pairing.workers;
+    let daemon = Daemon::start(&host.ns, &config);
     let vni = VNI.to_string();
-    let line = ["network", "create", "blue", "-d", "overlay", "--subnet", "10.77.0.0/24", "--vni", &vni];
-    daemon.weft(&line).must();
+    let subnets = match pairing.inner {
+        Family::V4 => &["--subnet", "10.77.0.0/24"][..],
+        Family::V6 => &["--ipv6", "--subnet", "fd00:77::/64"],
+    };
+    daemon.weft(&[&["network", "create", "blue", "-d", "overlay", "--vni", &vni], subnets].concat()).must();
     daemon
+}
+
+fn inner_address(family: Family, number: u8) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::new(10, 77, 0, number).into(),
+        Family::V6 => Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, number.into()).into(),
+    }
 }

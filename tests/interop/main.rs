@@ -22,6 +22,7 @@ macro_rules! pairings {
                     right: Side::$right,
                     family: $family,
                     offloads: $offloads,
+                    ..Pairing::default()
                 });
             }
         )*
@@ -44,4 +45,32 @@ pairings! {
     the_rig_holds_for_the_kernel_with_itself: Kernel, Kernel, V4, On, KernelVxlan;
     the_rig_holds_for_the_kernel_and_open_vswitch_over_ipv4: Kernel, Ovs, V4, On, KernelVxlan OpenVswitch;
     the_rig_holds_for_the_kernel_and_open_vswitch_over_ipv6: Kernel, Ovs, V6, Off, KernelVxlan OpenVswitch;
+}
+
+#[test]
+fn weft_and_the_kernel_in_every_mode_of_the_underlay() {
+    need!(Root, Tun, KernelVxlan);
+    for mode in ["udp", "udp-gso"] {
+        converse(Pairing { mode: Some(mode), ..Pairing::default() });
+    }
+}
+
+#[test]
+fn weft_and_weft_with_two_workers_each() {
+    need!(Root, Tun);
+    converse(Pairing { right: Side::Weft, workers: Some(2), ..Pairing::default() });
+}
+
+#[test]
+fn weft_and_the_kernel_with_ipv6_inside_and_outside() {
+    need!(Root, Tun, KernelVxlan);
+    for offloads in [On, Off] {
+        converse(Pairing { family: V6, inner: V6, offloads, ..Pairing::default() });
+    }
+}
+
+#[test]
+fn the_rig_holds_with_ipv6_inside() {
+    need!(Root, KernelVxlan);
+    converse(Pairing { left: Side::Kernel, inner: V6, ..Pairing::default() });
 }

@@ -45,13 +45,8 @@ fn an_oversized_body_is_refused() {
     let before = networks(&wire);
     let body = [b"{\"name\":\"".as_slice(), &vec![b'x'; 8 << 20], b"\"}"].concat();
     let answer = exchange(&wire, &post("/v1/networks", "application/json", &body));
-    // A server that answers before it has read everything may reset the connection, and the answer is lost with it.
-    assert!(answer.is_none_or(|(status, _)| status == 413));
+    assert_eq!(answer.map(|(status, _)| status), Some(413));
     assert_eq!(networks(&wire), before);
-    let honest = b"POST /v1/networks HTTP/1.1\r\nHost: weft\r\nConnection: close\r\nContent-Type: application/json\r\n\
-        Content-Length: 99999999\r\n\r\n";
-    let answer = exchange(&wire, honest);
-    assert_eq!(answer.map(|(status, _)| status), Some(413), "the announced length alone is enough");
 }
 
 #[test]

@@ -2,15 +2,11 @@
 //! IEEE 802.1D 7.12.6).
 
 use harness::daemon::{Config, Daemon};
-use harness::frame::{self, Station, cookie};
+use harness::frame::{self, Station, cookie, occurrences};
 use harness::need;
 use harness::underlay::{Family, Offloads, Underlay};
 use harness::wire::{Container, NETWORK, VNI, Wire};
 use std::net::IpAddr;
-
-fn count(frames: &[Vec<u8>], payload: &[u8]) -> usize {
-    frames.iter().filter(|bytes| frame::carries(bytes, payload)).count()
-}
 
 #[test]
 fn a_broadcast_from_a_container_reaches_each_member_exactly_once() {
@@ -29,7 +25,7 @@ fn a_broadcast_from_a_container_reaches_each_member_exactly_once() {
     assert_eq!(vteps, [wire.peer, wire.second_peer]);
     for (container, copies) in [(&a, 0), (&b, 1), (&c, 1)] {
         assert_eq!(
-            count(&wire.delivered_to(VNI, container), &payload),
+            occurrences(&wire.delivered_to(VNI, container), &payload),
             copies,
             "copies at {}",
             container.name
@@ -45,7 +41,12 @@ fn a_broadcast_from_a_vtep_reaches_each_local_container_once_and_no_vtep() {
     let payload = cookie("to all");
     wire.from_peer(VNI, &frame::udp(Station::made_up(50), Station::EVERYBODY, &payload));
     for container in [&a, &b] {
-        assert_eq!(count(&wire.delivered_to(VNI, container), &payload), 1, "copies at {}", container.name);
+        assert_eq!(
+            occurrences(&wire.delivered_to(VNI, container), &payload),
+            1,
+            "copies at {}",
+            container.name
+        );
     }
     let wired = wire.put_on_the_wire(&a);
     assert!(wired.iter().all(|datagram| !frame::carries(&datagram.inner, &payload)), "tunnel to tunnel");
@@ -86,7 +87,7 @@ fn over_three_hosts_every_broadcast_arrives_everywhere_exactly_once() {
     }
 }
 
-/// Awaits one frame more from every other container, which comes after all of its broadcasts, and counts copies.
+/// Hears every other container out and counts copies of each broadcast.
 fn assert_hears_each_once(
     receiver: usize,
     container: &Container,
@@ -95,13 +96,12 @@ fn assert_hears_each_once(
 ) {
     let mut heard = Vec::new();
     for other in containers.iter().filter(|other| other.name != container.name) {
-        let end = cookie("end");
-        other.tap.send(&frame::udp(other.station, container.station, &end));
-        heard.extend(container.tap.all_before(|bytes| frame::carries(bytes, &end)));
+        let unicast = |mark: &[u8]| other.tap.send(&frame::udp(other.station, container.station, mark));
+        heard.extend(container.tap.up_to_now(unicast));
     }
     for (sender, payload) in sent {
         let copies = usize::from(*sender != receiver);
-        assert_eq!(count(&heard, payload), copies, "copies of a broadcast from {sender} at {receiver}");
+        assert_eq!(occurrences(&heard, payload), copies, "copies of a broadcast from {sender} at {receiver}");
     }
 }
 
@@ -117,7 +117,7 @@ fn reserved_group_addresses_are_not_relayed_from_a_container_or_a_vtep() {
         wire.from_peer(VNI, &frame::plain(Station::made_up(50).mac, group, &payload));
     }
     wire.await_drops(&before, "reserved_group", 32);
-    assert_eq!(count(&wire.delivered_to(VNI, &b), &payload), 0);
+    assert_eq!(occurrences(&wire.delivered_to(VNI, &b), &payload), 0);
     assert!(wire.put_on_the_wire(&a).iter().all(|datagram| !frame::carries(&datagram.inner, &payload)));
     assert_eq!(
         wire.fdb_entry(VNI, Station::made_up(50).mac),
@@ -147,10 +147,9 @@ fn a_storm_is_limited_at_its_port_and_unicast_passes_unharmed() {
         for _ in 0..100 {
             storming.tap.send(&frame::udp(storming.station, Station::EVERYBODY, &storm));
         }
-        // Each burst ends in a unicast frame that has to arrive; awaiting it also keeps the TAP's queue from filling.
-        let unicast = cookie("unicast");
-        storming.tap.send(&frame::udp(storming.station, other.station, &unicast));
-        heard += count(&other.tap.all_before(|bytes| frame::carries(bytes, &unicast)), &storm);
+        // Each burst ends in unicast that has to arrive; awaiting it also keeps the TAP's queue from filling.
+        let unicast = |mark: &[u8]| storming.tap.send(&frame::udp(storming.station, other.station, mark));
+        heard += occurrences(&other.tap.up_to_now(unicast), &storm);
     }
     let dropped = wire.daemon.stats().drop("storm") - before.drop("storm");
     assert!(dropped > 0, "20,000 broadcasts passed a limit of 1,000 a second");

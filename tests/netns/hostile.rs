@@ -21,13 +21,14 @@ fn verdicts(stats: &Stats) -> u64 {
     stats.packets + stats.dropped()
 }
 
-/// A container that says nothing of itself, so that every verdict counted is for a frame of ours.
+/// A container that says nothing of itself and answers nothing, so that every verdict counted is for a frame of ours.
 fn silent_container(wire: &Wire, network: &str, number: u8) -> Container {
     let ns = Namespace::new(&format!("c{number}"));
     ns.sysctl("ipv6/conf/default/disable_ipv6", "1");
     let (name, ip) = (format!("c{number}"), Ipv4Addr::new(10, 77, 0, number));
     let (path, address) = (ns.path(), ip.to_string());
     wire.daemon.weft(&["network", "connect", network, &path, "--name", &name, "--ip", &address]).must();
+    ns.ip(&["address", "flush", "dev", "eth0"]);
     let station = Station { mac: ns.mac("eth0"), ip };
     Container { tap: RawSocket::open(&ns, "eth0"), station, name, ns }
 }

@@ -62,7 +62,7 @@ fn vx_1_without_the_vni_flag_a_datagram_is_dropped_and_counted() {
 #[test]
 fn vx_4_the_smallest_and_the_largest_vni_are_as_good_as_any() {
     need!(Root, Tun);
-    let wire = Wire::bare(Family::V4, "");
+    let wire = Wire::bare(Family::V4);
     for (name, vni) in [("zero", 0), ("one", 1), ("last", (1 << 24) - 1)] {
         wire.create(name, vni, "10.77.0.0/24", &[]);
         let container = wire.container_on(name, 11, &[]);

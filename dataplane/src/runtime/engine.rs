@@ -250,3 +250,6 @@ impl Outputs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
