@@ -9,6 +9,7 @@
 //! Nothing here blocks, and nothing here decides where a frame goes. All of the crate's `unsafe` is in this folder,
 //! most of it in [`sys`].
 
+pub mod ethtool;
 pub mod fault;
 pub mod memory;
 pub mod netns;

@@ -71,11 +71,48 @@ impl Uplink {
         self.queues.len()
     }
 
+    /// Writes one frame as a worker would, for a trial before anything depends on it. `inner` must be as `offload` says.
+    ///
+    /// # Errors
+    /// What the kernel answers; `EINVAL` also when `offload` is not that of `inner`.
+    pub fn send(&self, way: &Way, envelope: &Envelope, inner: &[u8], offload: Offload) -> io::Result<()> {
+        let (header, _) = header_of(inner, offload, way.ends).map_err(|_| io::Error::from(Errno::INVAL))?;
+        way.write(&self.queues[0], &header, envelope, inner, 1)
+    }
+
     /// A sender for each queue, with a UDP sender to fall back on for each.
     pub(crate) fn into_senders(self, shared: &Arc<UplinkShared>, sockets: Vec<UdpTx>) -> Vec<UplinkTx> {
         let pairs = self.queues.into_iter().zip(sockets);
         let sender = |(queue, sockets)| UplinkTx { queue, shared: Arc::clone(shared), sockets, id: 0 };
         pairs.map(sender).collect()
+    }
+}
+
+/// The way to one VTEP.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// The outer addresses.
+    pub ends: Ends,
+    /// The outer MACs.
+    pub hop: NextHop,
+    /// The UDP port there.
+    pub port: u16,
+}
+
+impl Way {
+    fn write(
+        &self,
+        queue: &OwnedFd,
+        header: &[u8],
+        envelope: &Envelope,
+        inner: &[u8],
+        id: u16,
+    ) -> io::Result<()> {
+        let mut outer = [0; outer::MAX];
+        let len = outer::write(&mut outer, self.ends, &self.hop, self.port, envelope, inner.len(), id);
+        let parts = [IoSlice::new(header), IoSlice::new(&outer[..len]), IoSlice::new(inner)];
+        rustix::io::writev(queue, &parts)?;
+        Ok(())
     }
 }
 
@@ -106,21 +143,14 @@ pub(crate) struct UplinkTx {
 }
 
 impl UplinkTx {
-    fn next_hop(&self, to: Vtep) -> Option<(Ends, NextHop)> {
+    fn way(&self, to: Vtep) -> Option<Way> {
         if self.shared.refused.load(Ordering::Relaxed) {
             return None;
         }
         let hops = self.shared.hops.load();
         let index = hops.binary_search_by_key(&to, |&(vtep, _)| vtep).ok()?;
-        Some((Ends::new(self.shared.own, to.address())?, hops[index].1))
-    }
-
-    fn write(&mut self, header: &[u8], outer: &[u8], inner: &[u8]) -> io::Result<()> {
-        let parts = [IoSlice::new(header), IoSlice::new(outer), IoSlice::new(inner)];
-        match rustix::io::writev(&self.queue, &parts) {
-            Ok(_) => Ok(()),
-            Err(e) => Err(e.into()),
-        }
+        let ends = Ends::new(self.shared.own, to.address())?;
+        Some(Way { ends, hop: hops[index].1, port: self.shared.port })
     }
 
     /// Whether the write went well enough: a full queue is a loss like any other on the way out.
@@ -150,19 +180,15 @@ impl UnderlayTx for UplinkTx {
         inner: &[u8],
         offload: Offload,
     ) -> bool {
-        let Some((ends, hop)) = self.next_hop(to) else { return false };
-        let outer =
-            Outer { len: ends.headers_len(), udp: ends.udp_offset(), v6: matches!(ends, Ends::V6(..)) };
-        let Ok((header, largest)) = header_of(inner, offload, outer) else { return false };
+        let Some(way) = self.way(to) else { return false };
+        let Ok((header, largest)) = header_of(inner, offload, way.ends) else { return false };
         // The inner Ethernet header, the tunnel's headers and the packet; the outer Ethernet header does not count.
-        let fits = largest + outer.len - crate::wire::ethernet::HEADER_LEN <= usize::from(hop.mtu);
-        if !fits || inner.len() > ends.inner_max() {
+        let packet = largest + way.ends.headers_len() - crate::wire::ethernet::HEADER_LEN;
+        if packet > usize::from(way.hop.mtu) || inner.len() > way.ends.inner_max() {
             return false;
         }
         self.id = self.id.wrapping_add(1);
-        let mut headers = [0; outer::MAX];
-        let len = outer::write(&mut headers, ends, &hop, self.shared.port, envelope, inner.len(), self.id);
-        let written = self.write(&header, &headers[..len], inner);
+        let written = way.write(&self.queue, &header, envelope, inner, self.id);
         self.judge(written, segment, 1)
     }
 
@@ -184,11 +210,8 @@ impl UnderlayTx for UplinkTx {
 }
 
 /// The virtio header for `inner`, and the length of the largest frame that will travel alone.
-fn header_of(
-    inner: &[u8],
-    offload: Offload,
-    outer: Outer,
-) -> Result<([u8; tunnel::LEN], usize), OffloadError> {
+fn header_of(inner: &[u8], offload: Offload, ends: Ends) -> Result<([u8; tunnel::LEN], usize), OffloadError> {
+    let outer = Outer { len: ends.headers_len(), udp: ends.udp_offset(), v6: matches!(ends, Ends::V6(..)) };
     match offload.gso {
         Some(gso) => {
             let largest = usize::from(gso.header_len) + usize::from(gso.size);
