@@ -50,8 +50,17 @@ pairings! {
 #[test]
 fn weft_and_the_kernel_in_every_mode_of_the_underlay() {
     need!(Root, Tun, KernelVxlan);
-    for mode in ["udp", "udp-gso"] {
+    for mode in ["udp", "udp-gso", "tunnel-gso"] {
         converse(Pairing { mode: Some(mode), ..Pairing::default() });
+    }
+}
+
+#[test]
+fn weft_and_weft_in_different_modes_of_the_underlay() {
+    need!(Root, Tun);
+    for right_mode in ["udp", "udp-gso"] {
+        let right_mode = Some(right_mode);
+        converse(Pairing { right: Side::Weft, mode: Some("tunnel-gso"), right_mode, ..Pairing::default() });
     }
 }
 

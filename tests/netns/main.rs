@@ -12,6 +12,7 @@
 //! hostile       any bytes at all               refusals    bad input: exit code, one line, nothing half-made
 //! api           the socket and HTTP            capture     what `weft capture` writes
 //! demo          `weft demo`, also interrupted                 rig         the rig against the kernel's vxlan
+//! uplink        underlay mode tunnel-gso, chosen, healing, gone without trace
 //! ```
 
 mod api;
@@ -27,3 +28,4 @@ mod rig;
 mod send;
 mod spoofing;
 mod switching;
+mod uplink;
