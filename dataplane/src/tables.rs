@@ -241,7 +241,7 @@ impl Tables {
     pub fn totals(&self) -> Totals {
         let mut totals = self.retired.clone();
         totals += &self.nowhere.totals();
-        self.segments.iter().for_each(|s| totals += &s.state.counters.totals());
+        self.segments.iter().for_each(|s| totals += &s.totals());
         totals
     }
 
@@ -314,7 +314,7 @@ impl Tables {
     fn retire(&mut self, previous: &Self, stays: impl Fn(SegmentId) -> bool) {
         self.retired = previous.retired.clone();
         for gone in previous.segments.iter().filter(|s| !stays(s.id)) {
-            self.retired += &gone.state.counters.totals();
+            self.retired += &gone.totals();
         }
     }
 

@@ -14,10 +14,10 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use super::ClientError;
 use super::types::{
-    Connected, EndpointInfo, EndpointRequest, FdbEntry, NetworkInfo, NetworkRequest, Problem, Stats, Status,
+    Connected, EndpointInfo, EndpointRequest, FdbEntry, NetworkInfo, NetworkRequest, Stats, Status,
 };
-use crate::error::{Code, Explain};
 
 /// How long a daemon may take to accept a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -72,7 +72,7 @@ impl Client {
         self.get("/v1/networks").await
     }
 
-    /// One network, by name, id, or the first digits of an id.
+    /// One network, by name, id, or the first 12 digits of an id.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -255,70 +255,6 @@ impl CaptureStream {
     }
 }
 
-/// Why a call brought nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// Nobody answers at the socket.
-    #[error("cannot reach the daemon at {}: {}", socket.display(), source)]
-    Unreachable {
-        /// The socket.
-        socket: PathBuf,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// The daemon took the call and went away.
-    #[error("the daemon at {} went away: {what}", socket.display())]
-    Lost {
-        /// The socket.
-        socket: PathBuf,
-        /// What was seen of it.
-        what: String,
-    },
-    /// No answer within [`ANSWER_TIMEOUT`].
-    #[error("the daemon at {} does not answer", socket.display())]
-    Silent {
-        /// The socket.
-        socket: PathBuf,
-    },
-    /// An answer that is none.
-    #[error("what answers at {} is no weft daemon of this version: {what}", socket.display())]
-    Strange {
-        /// The socket.
-        socket: PathBuf,
-        /// What is strange.
-        what: String,
-    },
-    /// A request that cannot be written as JSON.
-    #[error("cannot encode the request: {0}")]
-    Encode(serde_json::Error),
-    /// The daemon refused.
-    #[error("{}", .0.message)]
-    Refused(Problem),
-}
-
-impl Explain for ClientError {
-    fn code(&self) -> Code {
-        match self {
-            Self::Unreachable { .. } | Self::Lost { .. } | Self::Silent { .. } => Code::Unreachable,
-            Self::Strange { .. } | Self::Encode(_) => Code::Failed,
-            Self::Refused(problem) => problem.code,
-        }
-    }
-
-    fn remedy(&self) -> Option<String> {
-        Some(match self {
-            Self::Unreachable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                "run as root, or join the group weft".into()
-            }
-            Self::Unreachable { .. } => "start it with 'weft daemon', or name another one with --host".into(),
-            Self::Lost { .. } | Self::Silent { .. } => "look into its log".into(),
-            Self::Strange { .. } => "use the command line that came with the daemon".into(),
-            Self::Encode(_) => "use text that is valid UTF-8".into(),
-            Self::Refused(problem) => return problem.remedy.clone(),
-        })
-    }
-}
-
 /// `?a=1&b=2` of the fields that are set.
 fn query(fields: &[(&str, Option<&str>)]) -> String {
     let set = fields.iter().filter_map(|(key, value)| Some(format!("{key}={}", escape((*value)?))));
@@ -337,6 +273,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Explain;
 
     #[test]
     fn text_is_escaped_for_its_place() {

@@ -15,7 +15,7 @@
 //! GET    /v1/capture?network=&endpoint=&count=        pcapng, as it comes
 //! ```
 //!
-//! A key is a name, an id, or the first digits of an id. Every refusal is a [`types::Problem`]:
+//! A key is a name, an id, or the first 12 digits of an id. Every refusal is a [`types::Problem`]:
 //! `{"code","message","remedy"}`. Requests say exactly what they mean: an unknown field is refused, as is a body of the
 //! wrong shape (400) or of more than [`BODY_MAX`] bytes (413).
 //!
@@ -25,6 +25,8 @@
 
 mod capture;
 pub mod client;
+mod failure;
+mod request;
 mod routes;
 pub mod server;
 mod socket;
@@ -32,7 +34,8 @@ pub mod types;
 
 use std::time::Duration;
 
-pub use client::{CaptureStream, Client, ClientError};
+pub use client::{CaptureStream, Client};
+pub use failure::ClientError;
 pub use server::Server;
 pub use socket::{GROUP, SocketError, bind};
 

@@ -3,23 +3,20 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{FromRequest, Path, Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use weft_dataplane::runtime::{EntryKind, FdbRow, Location};
 
+use super::capture;
+use super::request::{Asked, Named, Parsed, Refusal, RequestError, json};
 use super::server::Daemon;
 use super::types::{
-    Connected, EndpointInfo, EndpointRequest, FdbEntry, NetworkInfo, NetworkRequest, Problem, Stats, Status,
+    Connected, EndpointInfo, EndpointRequest, FdbEntry, NetworkInfo, NetworkRequest, Stats, Status,
 };
-use super::{BODY_MAX, BODY_TIMEOUT, capture};
-use crate::error::{Code, Explain};
 use crate::network::{Manager, NetworkError, Snapshot};
 
 /// Every route of the API.
@@ -95,19 +92,19 @@ async fn create(State(daemon): Context, body: Parsed<NetworkRequest>) -> Result<
     Ok(json(StatusCode::CREATED, &created.await?))
 }
 
-async fn network(State(daemon): Context, Path(key): Path<String>) -> Result<Response, Refusal> {
+async fn network(State(daemon): Context, Named(key): Named<String>) -> Result<Response, Refusal> {
     let found = blocking(&daemon, move |manager| Ok(tell(manager, &manager.network(&key)?)));
     Ok(json(StatusCode::OK, &found.await?))
 }
 
-async fn remove(State(daemon): Context, Path(key): Path<String>) -> Result<Response, Refusal> {
+async fn remove(State(daemon): Context, Named(key): Named<String>) -> Result<Response, Refusal> {
     let removed = blocking(&daemon, move |manager| Ok(tell(manager, &manager.remove(&key)?)));
     Ok(json(StatusCode::OK, &removed.await?))
 }
 
 async fn connect(
     State(daemon): Context,
-    Path(key): Path<String>,
+    Named(key): Named<String>,
     body: Parsed<EndpointRequest>,
 ) -> Result<Response, Refusal> {
     let connected = blocking(&daemon, move |manager| {
@@ -119,7 +116,7 @@ async fn connect(
 
 async fn disconnect(
     State(daemon): Context,
-    Path((key, endpoint)): Path<(String, String)>,
+    Named((key, endpoint)): Named<(String, String)>,
 ) -> Result<Response, Refusal> {
     let removed = blocking(&daemon, move |manager| {
         let (network, endpoint) = manager.disconnect(&key, &endpoint)?;
@@ -135,7 +132,7 @@ async fn endpoints(State(daemon): Context) -> Result<Response, Refusal> {
     Ok(json(StatusCode::OK, &all.await?))
 }
 
-async fn endpoint(State(daemon): Context, Path(key): Path<String>) -> Result<Response, Refusal> {
+async fn endpoint(State(daemon): Context, Named(key): Named<String>) -> Result<Response, Refusal> {
     let found = blocking(&daemon, move |manager| {
         let found = manager.endpoints_named(&key)?;
         Ok(found.iter().map(|(n, e)| EndpointInfo::new(n, e)).collect::<Vec<_>>())
@@ -219,105 +216,5 @@ async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(move || work(&manager)).await {
         Ok(result) => Ok(result?),
         Err(error) => Err(RequestError::Panicked(error).into()),
-    }
-}
-
-fn json(status: StatusCode, value: &impl Serialize) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(body) => (status, [(CONTENT_TYPE, "application/json")], Body::from(body)).into_response(),
-        Err(error) => Refusal::from(RequestError::Encode(error)).into_response(),
-    }
-}
-
-/// A request body, read within its limits and parsed whole. The content type is not looked at.
-struct Parsed<T>(T);
-
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Parsed<T> {
-    type Rejection = Refusal;
-
-    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
-        let body = Limited::new(request.into_body(), BODY_MAX).collect();
-        let bytes = match tokio::time::timeout(BODY_TIMEOUT, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(e)) if e.is::<LengthLimitError>() => return Err(RequestError::TooLarge.into()),
-            Ok(Err(e)) => return Err(RequestError::Malformed { what: e.to_string() }.into()),
-            Err(_) => return Err(RequestError::Slow.into()),
-        };
-        let parsed = serde_json::from_slice(&bytes);
-        Ok(Self(parsed.map_err(|e| RequestError::Malformed { what: e.to_string() })?))
-    }
-}
-
-/// The query of a request, parsed whole.
-struct Asked<T>(T);
-
-impl<S: Send + Sync, T: DeserializeOwned + Send> axum::extract::FromRequestParts<S> for Asked<T> {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut axum::http::request::Parts, _: &S) -> Result<Self, Refusal> {
-        let parsed = Query::<T>::try_from_uri(&parts.uri);
-        Ok(Self(parsed.map_err(|e| RequestError::Malformed { what: e.body_text() })?.0))
-    }
-}
-
-/// Why a request got no further than its handler.
-#[derive(Debug, thiserror::Error)]
-enum RequestError {
-    #[error("there is nothing at {path}")]
-    Route { path: String },
-    #[error("this method is not for this path")]
-    Method,
-    #[error("the request body is larger than {BODY_MAX} bytes")]
-    TooLarge,
-    #[error("the request was not complete within {} s", BODY_TIMEOUT.as_secs())]
-    Slow,
-    #[error("cannot make sense of the request: {what}")]
-    Malformed { what: String },
-    #[error("cannot start a thread: {0}")]
-    NoThread(std::io::Error),
-    #[error("the request failed by a bug: {0}")]
-    Panicked(tokio::task::JoinError),
-    #[error("cannot encode the answer: {0}")]
-    Encode(serde_json::Error),
-}
-
-impl Explain for RequestError {
-    fn code(&self) -> Code {
-        match self {
-            Self::Route { .. } => Code::NotFound,
-            Self::Method => Code::MethodNotAllowed,
-            Self::TooLarge => Code::TooLarge,
-            Self::Slow => Code::Timeout,
-            Self::Malformed { .. } => Code::InvalidArgument,
-            Self::NoThread(_) => Code::Exhausted,
-            Self::Panicked(_) | Self::Encode(_) => Code::Failed,
-        }
-    }
-
-    fn remedy(&self) -> Option<String> {
-        Some(match self {
-            Self::Route { .. } | Self::Method => "use a client of this version".into(),
-            Self::TooLarge => "send less".into(),
-            Self::Slow | Self::NoThread(_) => "try again".into(),
-            Self::Malformed { .. } => "send a JSON object with exactly the documented fields".into(),
-            Self::Panicked(_) | Self::Encode(_) => "report it, with the daemon's log".into(),
-        })
-    }
-}
-
-/// A problem as an answer.
-struct Refusal(Problem);
-
-impl<E: Explain> From<E> for Refusal {
-    fn from(error: E) -> Self {
-        Self(error.into())
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let status =
-            StatusCode::from_u16(self.0.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        json(status, &self.0)
     }
 }

@@ -1,1 +1,256 @@
+use std::future::pending;
+use std::path::Path;
+use std::sync::Arc;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+
+use super::types::{EndpointRequest, NetworkRequest, Problem};
+use super::*;
+use crate::error::Code;
+use crate::model::Name;
+use crate::network::Manager;
+use crate::network::fake::FakePlane;
+
+/// An API over a packet side without packets, on a socket of its own.
+struct Api {
+    client: Client,
+    server: JoinHandle<()>,
+    _directory: tempfile::TempDir,
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Api {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("weft.sock");
+        let manager = Manager::new(Box::new(FakePlane::default()), None, vec![]).unwrap();
+        let server = Server::new(bind(&path).unwrap(), path.clone(), Arc::new(manager), "host-a".into());
+        let server = tokio::spawn(server.run(pending()));
+        Self { client: Client::new(path), server, _directory: directory }
+    }
+
+    fn socket(&self) -> &Path {
+        self.client.socket()
+    }
+
+    /// Sends bytes as they are; gives the status and the body, if that is JSON.
+    async fn raw(&self, request: &[u8]) -> (u16, Option<Problem>) {
+        let mut stream = UnixStream::connect(self.socket()).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+        (status, serde_json::from_str(body).ok())
+    }
+
+    async fn post(&self, path: &str, body: &str) -> (u16, Problem) {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let (status, problem) = self.raw(format!("{head}{body}").as_bytes()).await;
+        (status, problem.expect("a problem"))
+    }
+
+    async fn refusal(&self, method: &str, path: &str) -> (u16, Code) {
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        let (status, problem) = self.raw(request.as_bytes()).await;
+        (status, problem.expect("a problem").code)
+    }
+}
+
+fn network(name: &str) -> NetworkRequest {
+    let subnets = vec!["10.1.0.0/24".parse().unwrap()];
+    NetworkRequest { subnets, ..NetworkRequest::new(Name::new(name).unwrap()) }
+}
+
+fn endpoint(name: &str) -> EndpointRequest {
+    EndpointRequest { name: Some(Name::new(name).unwrap()), ..EndpointRequest::new("/proc/self/ns/net") }
+}
+
+fn refused(error: ClientError) -> Problem {
+    match error {
+        ClientError::Refused(problem) => problem,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn the_life_of_a_network() {
+    let api = Api::start();
+    let client = &api.client;
+    let created = client.create_network(&network("blue")).await.unwrap();
+    assert_eq!((created.name.as_str(), created.id.len(), created.mtu), ("blue", 64, 1500));
+    let connected = client.connect("blue", &endpoint("e")).await.unwrap().endpoint;
+    assert_eq!((connected.ifname.as_str(), connected.network.as_str()), ("eth0", "blue"));
+    assert_eq!(connected.addresses, ["10.1.0.2/24".parse().unwrap()]);
+    let here = std::slice::from_ref(&connected);
+
+    assert_eq!(client.network(&created.id).await.unwrap().endpoints, here);
+    assert_eq!(client.networks().await.unwrap().len(), 1);
+    assert_eq!(client.endpoints().await.unwrap(), here);
+    assert_eq!(client.endpoint("e").await.unwrap(), here);
+
+    let fdb = client.fdb(Some("blue")).await.unwrap();
+    assert_eq!((fdb[0].mac.as_str(), fdb[0].kind.as_str()), ("02:42:0a:01:00:02", "static"));
+    assert_eq!((fdb[0].port.as_deref(), fdb[0].vtep, fdb[0].age_s), (Some("e"), None, None));
+    assert_eq!(client.fdb(None).await.unwrap(), fdb);
+
+    let status = client.status().await.unwrap();
+    assert_eq!((status.node.as_str(), status.networks, status.endpoints), ("host-a", 1, 1));
+    assert!(status.ready && status.vtep.is_none());
+    assert_eq!(status.daemon_pid, std::process::id());
+
+    assert_eq!(client.disconnect("blue", "e").await.unwrap(), connected);
+    assert!(client.endpoints().await.unwrap().is_empty());
+    assert_eq!(client.remove_network("blue").await.unwrap().id, created.id);
+    assert!(client.networks().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn counters_are_flat_and_by_network_name() {
+    let api = Api::start();
+    api.client.create_network(&network("blue")).await.unwrap();
+    let stats = serde_json::to_value(api.client.stats().await.unwrap()).unwrap();
+    let counters = serde_json::json!({"packets": 7, "bytes": 700, "drops": {"storm": 2}});
+    let mut expected = counters.clone();
+    expected["networks"] = serde_json::json!({"blue": counters});
+    assert_eq!(stats, expected);
+}
+
+#[tokio::test]
+async fn refusals_carry_code_message_and_remedy() {
+    let api = Api::start();
+    let client = &api.client;
+    let missing = refused(client.network("blue").await.unwrap_err());
+    assert_eq!((missing.code, missing.message.as_str()), (Code::NotFound, "there is no network 'blue'"));
+    assert_eq!(missing.remedy.as_deref(), Some("see 'weft network ls'"));
+    client.create_network(&network("blue")).await.unwrap();
+    assert_eq!(refused(client.create_network(&network("blue")).await.unwrap_err()).code, Code::Conflict);
+    let absent = EndpointRequest::new("/nonexistent/netns");
+    assert_eq!(refused(client.connect("blue", &absent).await.unwrap_err()).code, Code::NotFound);
+    let odd = refused(client.network("a/b?c d").await.unwrap_err());
+    assert_eq!(odd.message, "there is no network 'a/b?c d'");
+}
+
+#[tokio::test]
+async fn malformed_bodies_are_refused() {
+    let api = Api::start();
+    let cases = [
+        "",
+        "not json",
+        "[]",
+        "{}",
+        r#"{"name": "a b"}"#,
+        r#"{"name": "a", "colour": "red"}"#,
+        r#"{"name": "a", "subnets": ["10.0.0.0/33"]}"#,
+        r#"{"name": "a", "driver": "macvlan"}"#,
+        r#"{"name": "a", "vni": -1}"#,
+        r#"{"name": "a"} trailing"#,
+    ];
+    for body in cases {
+        let (status, problem) = api.post("/v1/networks", body).await;
+        assert_eq!((status, problem.code), (400, Code::InvalidArgument), "{body}: {problem}");
+    }
+    let (_, problem) = api.post("/v1/networks", r#"{"name": "a", "colour": "red"}"#).await;
+    assert!(problem.message.contains("unknown field `colour`"), "{problem}");
+    let (status, problem) =
+        api.post("/v1/networks", r#"{"name": "a", "vni": 16777216, "driver": "overlay"}"#).await;
+    assert_eq!(status, 400);
+    assert!(problem.message.contains("16777216"), "{problem}");
+    assert!(api.client.networks().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn oversized_bodies_are_refused() {
+    let api = Api::start();
+    let filled = |len: usize| {
+        let frame = r#"{"name":"a","labels":{"k":""}}"#;
+        format!(r#"{{"name":"a","labels":{{"k":"{}"}}}}"#, "x".repeat(len - frame.len()))
+    };
+    let (status, problem) = api.post("/v1/networks", &filled(BODY_MAX + 1)).await;
+    assert_eq!((status, problem.code), (413, Code::TooLarge));
+    assert!(api.client.networks().await.unwrap().is_empty());
+    let chunk = format!("{:x}\r\n{}\r\n", BODY_MAX, "x".repeat(BODY_MAX));
+    let head =
+        "POST /v1/networks HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    let (status, _) = api.raw(format!("{head}{chunk}{chunk}0\r\n\r\n").as_bytes()).await;
+    assert_eq!(status, 413, "without a length up front, too");
+    let fits = NetworkRequest { labels: [("k".into(), "x".repeat(BODY_MAX / 2))].into(), ..network("a") };
+    assert!(api.client.create_network(&fits).await.is_ok());
+}
+
+#[tokio::test]
+async fn unknown_paths_methods_and_queries_are_refused() {
+    let api = Api::start();
+    assert_eq!(api.refusal("GET", "/").await, (404, Code::NotFound));
+    assert_eq!(api.refusal("GET", "/v2/status").await, (404, Code::NotFound));
+    assert_eq!(api.refusal("PUT", "/v1/status").await, (405, Code::MethodNotAllowed));
+    assert_eq!(api.refusal("GET", "/v1/fdb?netwrok=a").await, (400, Code::InvalidArgument));
+    assert_eq!(api.refusal("GET", "/v1/capture?count=many").await, (400, Code::InvalidArgument));
+    assert_eq!(api.refusal("GET", "/v1/networks/%ff").await, (400, Code::InvalidArgument));
+    let (status, _) = api.raw(b"no http at all\r\n\r\n").await;
+    assert_eq!(status, 400);
+}
+
+#[tokio::test]
+async fn a_capture_streams_until_its_count() {
+    let api = Api::start();
+    api.client.create_network(&network("blue")).await.unwrap();
+    api.client.connect("blue", &endpoint("e")).await.unwrap();
+    let mut stream = api.client.capture(Some("blue"), None, Some(70)).await.unwrap();
+    let mut bytes = Vec::new();
+    while let Some(piece) = stream.next().await.unwrap() {
+        bytes.extend_from_slice(&piece);
+    }
+    assert_eq!(String::from_utf8(bytes).unwrap(), format!("{}blue/e", "frame ".repeat(70)));
+    assert_eq!(refused(api.client.capture(Some("red"), None, None).await.unwrap_err()).code, Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_slow_request_is_answered_and_ended() {
+    tokio::time::pause();
+    let api = Api::start();
+    let head = "POST /v1/networks HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{";
+    let mut stream = UnixStream::connect(api.socket()).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
+
+    let mut stream = UnixStream::connect(api.socket()).await.unwrap();
+    stream.write_all(b"GET /v1/status HT").await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(!answer.starts_with(b"HTTP/1.1 200"), "half a header is no request");
+}
+
+#[tokio::test]
+async fn the_end_closes_connections_and_removes_the_socket() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("weft.sock");
+    let manager = Arc::new(Manager::new(Box::new(FakePlane::default()), None, vec![]).unwrap());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = Server::new(bind(&path).unwrap(), path.clone(), manager, "host-a".into());
+    let server = tokio::spawn(server.run(async {
+        stopped.await.unwrap();
+    }));
+    let client = Client::new(&path);
+    let mut capture = client.capture(None, None, None).await.unwrap();
+    assert!(capture.next().await.unwrap().is_some());
+    stop.send(()).unwrap();
+    server.await.unwrap();
+    while let Ok(Some(_)) = capture.next().await {}
+    assert!(!path.exists());
+    assert!(matches!(client.status().await, Err(ClientError::Unreachable { .. })));
+}

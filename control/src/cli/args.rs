@@ -1,19 +1,17 @@
 //! What can be typed, and the help that explains it.
 
-use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use weft_dataplane::wire::MacAddr;
 
-use crate::error::{Explain, Problem};
+use super::values::{checked, filter, key_value, label, plain, socket, subnet};
 use crate::model::{Driver, IfName, Name};
 
 /// The socket that is asked when none is named.
-const DEFAULT_HOST: &str = "unix:///run/weft/weft.sock";
+pub(super) const DEFAULT_HOST: &str = "unix:///run/weft/weft.sock";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -136,13 +134,13 @@ pub(super) enum NetworkCommand {
     Ls(ListArgs),
     /// Print networks as a JSON array, shaped as 'docker network inspect' does
     Inspect {
-        /// Names, ids, or the first digits of ids
+        /// Names, ids, or the first 12 digits of ids
         #[arg(required = true, value_name = "NETWORK")]
         networks: Vec<String>,
     },
     /// Remove networks with their endpoints
     Rm {
-        /// Names, ids, or the first digits of ids
+        /// Names, ids, or the first 12 digits of ids
         #[arg(required = true, value_name = "NETWORK")]
         networks: Vec<String>,
     },
@@ -150,7 +148,7 @@ pub(super) enum NetworkCommand {
     Connect(ConnectArgs),
     /// Take an interface away again
     Disconnect {
-        /// Name, id, or the first digits of an id
+        /// Name, id, or the first 12 digits of an id
         network: String,
         /// The endpoint's name or id
         endpoint: String,
@@ -222,7 +220,7 @@ pub(super) enum FilterKey {
 
 #[derive(Debug, Args)]
 pub(super) struct ConnectArgs {
-    /// Name, id, or the first digits of an id
+    /// Name, id, or the first 12 digits of an id
     pub(super) network: String,
     /// The namespace's path, such as /run/netns/c1 or /proc/PID/ns/net
     pub(super) netns: PathBuf,
@@ -249,7 +247,7 @@ pub(super) enum EndpointCommand {
     Ls,
     /// Print endpoints as a JSON array, one element for each network that has such a one
     Inspect {
-        /// Name, id, or the first digits of an id
+        /// Name, id, or the first 12 digits of an id
         endpoint: String,
     },
 }
@@ -258,7 +256,7 @@ pub(super) enum EndpointCommand {
 pub(super) enum FdbCommand {
     /// Print the forwarding table of a network, or of all
     Show {
-        /// Name, id, or the first digits of an id
+        /// Name, id, or the first 12 digits of an id
         network: Option<String>,
     },
 }
@@ -279,52 +277,6 @@ pub(super) struct CaptureArgs {
     pub(super) count: Option<u64>,
 }
 
-/// A value that explains why it is none.
-fn checked<T: FromStr<Err: Explain>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error: T::Err| Problem::from(error).to_string())
-}
-
-/// A value of the standard kind.
-fn plain<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error: T::Err| error.to_string())
-}
-
-fn subnet(text: &str) -> Result<IpNet, String> {
-    text.parse().map_err(|_| "write an address and a prefix length, such as 10.1.0.0/24".to_owned())
-}
-
-fn socket(text: &str) -> Result<PathBuf, String> {
-    match text.strip_prefix("unix://") {
-        Some(path) if path.starts_with('/') => Ok(path.into()),
-        _ => Err(format!("write unix:// and an absolute path, such as {DEFAULT_HOST}")),
-    }
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write KEY=VALUE".to_owned()),
-    }
-}
-
-/// A label may lack its value, as Docker's may.
-fn label(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').unwrap_or((text, ""));
-    if key.is_empty() { Err("write KEY=VALUE".to_owned()) } else { Ok((key.to_owned(), value.to_owned())) }
-}
-
-fn filter(text: &str) -> Result<(FilterKey, String), String> {
-    let (key, value) = key_value(text)?;
-    let key = match key.as_str() {
-        "name" => FilterKey::Name,
-        "id" => FilterKey::Id,
-        "driver" => FilterKey::Driver,
-        "label" => FilterKey::Label,
-        _ => return Err("filter by name, id, driver or label".to_owned()),
-    };
-    Ok((key, value))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -334,22 +286,5 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_host_is_a_unix_socket() {
-        assert_eq!(socket("unix:///run/w.sock"), Ok(PathBuf::from("/run/w.sock")));
-        for bad in ["/run/w.sock", "tcp://1.2.3.4:1", "unix://w.sock", ""] {
-            assert!(socket(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn pairs_and_filters() {
-        assert_eq!(key_value("a=b=c"), Ok(("a".into(), "b=c".into())));
-        assert!(key_value("a").is_err() && key_value("=a").is_err());
-        assert_eq!(label("a"), Ok(("a".into(), String::new())));
-        assert_eq!(filter("label=a=b"), Ok((FilterKey::Label, "a=b".into())));
-        assert!(filter("colour=red").is_err());
     }
 }

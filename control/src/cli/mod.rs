@@ -9,6 +9,7 @@ mod docker;
 mod output;
 mod run;
 mod table;
+mod values;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -46,6 +47,12 @@ fn complain(problem: &Problem, color: bool) -> ExitCode {
     // Without standard error there is nobody to tell.
     let _ = writeln!(io::stderr(), "{name} {problem}");
     ExitCode::from(problem.code.exit())
+}
+
+/// Something worth knowing about a command that worked.
+fn remark(text: &str) {
+    // Without standard error there is nobody to tell.
+    let _ = writeln!(io::stderr(), "weft: {text}");
 }
 
 /// Help and version as clap has them; everything else in one line.

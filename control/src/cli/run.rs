@@ -11,7 +11,7 @@ use super::args::{
     CaptureArgs, Cli, Command, ConnectArgs, CreateArgs, DaemonArgs, EndpointCommand, FdbCommand, FilterKey,
     Format, Global, ListArgs, NetworkCommand,
 };
-use super::{CliError, complain, docker, output, table};
+use super::{CliError, complain, docker, output, remark, table};
 use crate::api::types::{EndpointRequest, NetworkInfo, NetworkRequest};
 use crate::api::{CaptureStream, Client, ClientError};
 use crate::config::Config;
@@ -164,7 +164,7 @@ async fn connect(format: Format, client: &Client, args: ConnectArgs) -> Result<(
     };
     let connected = client.connect(&args.network, &request).await?;
     for warning in &connected.warnings {
-        tracing::warn!("{warning}");
+        remark(warning);
     }
     output::print(format, &connected.endpoint, |endpoint| format!("{}\n", endpoint.name))
 }

@@ -21,15 +21,15 @@ pub(super) fn check(settings: Settings) -> Result<Config, ConfigError> {
         return Err(ConfigError::NotInThisBuild { place: absent.place, key: absent.value });
     }
     let node = parsed("node", settings.node, |text| Name::new(text).map_err(|_| Reason::NotAName))?;
-    let underlay_address = parsed("underlay.address", settings.underlay_address, unicast)?;
+    let underlay_address = parsed("underlay.address", settings.underlay_address, |text| unicast(text))?;
     let underlay_mode = parsed("underlay.mode", settings.underlay_mode, |text| {
         text.parse::<Mode>().map_err(|_| Reason::NotAMode)
     })?;
     let uplink = parsed("uplink.interface", settings.uplink_interface, |text| {
         IfName::new(text).map_err(|_| Reason::NotAnInterface)
     })?;
-    let state_dir = parsed("state_dir", settings.state_dir, absolute)?;
-    let run_dir = parsed("run_dir", settings.run_dir, absolute)?;
+    let state_dir = parsed("state_dir", settings.state_dir, |text| absolute(text))?;
+    let run_dir = parsed("run_dir", settings.run_dir, |text| absolute(text))?;
     let port = parsed("underlay.port", settings.underlay_port, |&port| match port {
         0 => Err(Reason::PortZero),
         port => Ok(port),
@@ -76,7 +76,7 @@ fn peers(listed: Vec<Located<String>>, ours: Option<IpAddr>) -> Result<Vec<IpAdd
 }
 
 /// An address that one other host can have. `::ffff:10.9.0.1` is 10.9.0.1.
-fn unicast(text: &String) -> Result<IpAddr, Reason> {
+fn unicast(text: &str) -> Result<IpAddr, Reason> {
     let address: IpAddr = text.parse().map_err(|_| Reason::NotAnAddress)?;
     let address = address.to_canonical();
     if address.is_unspecified() {
@@ -95,7 +95,7 @@ fn unicast(text: &String) -> Result<IpAddr, Reason> {
     }
 }
 
-fn absolute(text: &String) -> Result<PathBuf, Reason> {
+fn absolute(text: &str) -> Result<PathBuf, Reason> {
     let path = PathBuf::from(text);
     if path.is_absolute() { Ok(path) } else { Err(Reason::NotAbsolute) }
 }

@@ -82,7 +82,7 @@ fn compare(sent: &Hasher, received: &Hasher) -> Result<(), DemoError> {
 }
 
 async fn send(mut stream: TcpStream) -> io::Result<Hasher> {
-    let mut block = noise();
+    let mut block = noise(stream.local_addr()?.port());
     let mut hasher = Hasher::new();
     let started = Instant::now();
     while hasher.bytes() < MAX_BYTES && started.elapsed() < MAX_TIME {
@@ -107,9 +107,9 @@ async fn receive(listener: TcpListener) -> io::Result<Hasher> {
     }
 }
 
-/// A block without repetition (xorshift64), so that a piece moved within it shows too.
-fn noise() -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+/// A block without repetition (xorshift64), so that a piece moved within it shows too; another for each transfer.
+fn noise(seed: u16) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ u64::from(seed);
     let words = std::iter::repeat_with(|| {
         state ^= state << 13;
         state ^= state >> 7;

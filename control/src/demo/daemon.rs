@@ -21,8 +21,8 @@ const READY: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
 /// How long it may take to end on SIGTERM before it gets SIGKILL.
 const GRACE: Duration = Duration::from_secs(8);
-/// How much of a failed daemon's log is shown, in bytes.
-const LAST_WORDS: usize = 600;
+/// How much of a failed daemon's log is shown; its last error is among so many lines.
+const LAST_LINES: usize = 2;
 
 /// One daemon. Dropping it kills it; [`Daemon::stop`] is the kinder way.
 pub(super) struct Daemon {
@@ -60,10 +60,7 @@ impl Daemon {
     pub(super) async fn ready(&mut self) -> Result<(), DemoError> {
         let deadline = Instant::now() + READY;
         while !self.control.is_ready().await {
-            let ended = self.child.try_wait().map_err(DemoError::io("wait for a daemon"))?;
-            if let Some(status) = ended {
-                return Err(DemoError::DaemonEnded { host: self.host, status, log: self.last_words() });
-            }
+            self.is_alive()?;
             if Instant::now() > deadline {
                 let log = self.last_words();
                 return Err(DemoError::DaemonNotReady { host: self.host, seconds: READY.as_secs(), log });
@@ -71,6 +68,17 @@ impl Daemon {
             sleep(POLL).await;
         }
         Ok(())
+    }
+
+    /// Makes sure that it has not ended by itself.
+    ///
+    /// # Errors
+    /// [`DemoError::DaemonEnded`], with the end of its log.
+    pub(super) fn is_alive(&mut self) -> Result<(), DemoError> {
+        match self.child.try_wait().map_err(DemoError::io("wait for a daemon"))? {
+            Some(status) => Err(DemoError::DaemonEnded { host: self.host, status, log: self.last_words() }),
+            None => Ok(()),
+        }
     }
 
     /// Asks it to end, waits, and insists. Also ends what it may have left running in its namespace. Bounded.
@@ -106,9 +114,9 @@ impl Daemon {
     /// The end of its log, on one line.
     fn last_words(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let start = log.len().saturating_sub(LAST_WORDS);
-        let start = (start..=log.len()).find(|&i| log.is_char_boundary(i)).unwrap_or(0);
-        let words = log[start..].lines().map(str::trim).collect::<Vec<_>>().join(" | ");
+        let mut lines: Vec<_> = log.lines().rev().take(LAST_LINES).map(str::trim).collect();
+        lines.reverse();
+        let words = lines.join(" | ");
         if words.is_empty() { "none".into() } else { words }
     }
 }

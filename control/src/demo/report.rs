@@ -83,7 +83,7 @@ impl Report {
         }
     }
 
-    /// Says that a part begins.
+    /// Says that a part begins. One that is never ended gives way to the next without a trace.
     pub(super) fn begin(&mut self, title: impl Into<String>) {
         let title = title.into();
         if self.live {

@@ -34,7 +34,9 @@ pub(super) async fn show(lab: &mut Lab, report: &mut Report) -> Result<(), DemoE
     report.end(Outcome::Passed, attached);
 
     play(&cast, report).await;
-    for daemon in &lab.daemons {
+    report.begin("counters");
+    for daemon in &mut lab.daemons {
+        daemon.is_alive()?;
         report.counters(daemon.control.counters().await?);
     }
     Ok(())

@@ -88,7 +88,7 @@ pub struct Endpoint {
     pub mac: MacAddr,
     /// Its addresses with their subnets' prefix lengths, IPv4 first.
     pub addresses: Vec<IpNet>,
-    /// Its first hops; empty on an internal network.
+    /// Its default routes: none on an internal network, none if another endpoint has given the sandbox one.
     pub gateways: Vec<IpAddr>,
     /// When it was connected.
     pub created: SystemTime,

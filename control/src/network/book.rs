@@ -31,13 +31,13 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// The network that `key` names: by name, by id, or by the first digits of an id.
+    /// The network that `key` names: by name, by id, or by the first digits of an id (12 or more).
     pub(super) fn find(&self, key: &str) -> Result<&Record, NetworkError> {
         let by_name = Name::new(key).ok().and_then(|name| self.networks.get(&name));
         if let Some(record) = by_name {
             return Ok(record);
         }
-        let by_id = one_by_id(key, self.networks.values(), |record| record.network.id)?;
+        let by_id = one_by_id(key, self.networks.values(), |record| record.network.id);
         by_id.ok_or_else(|| NetworkError::NoNetwork { key: key.into() })
     }
 
@@ -64,6 +64,14 @@ impl Book {
         let mut numbers = 0..;
         let free = numbers.find_map(|n| Some(IfName::eth(n)).filter(|name| !taken.contains(&name)));
         free.unwrap_or_else(|| IfName::eth(0))
+    }
+
+    /// Whether endpoints of ours have given the sandbox a default route of IPv4, of IPv6: a namespace on several networks
+    /// keeps the first.
+    pub(super) fn routed(&self, sandbox: NetnsId) -> [bool; 2] {
+        let inside = self.endpoints().filter(|(_, e)| e.sandbox.key == sandbox);
+        let gateways: Vec<_> = inside.flat_map(|(_, e)| &e.gateways).collect();
+        [gateways.iter().any(|g| g.is_ipv4()), gateways.iter().any(|g| g.is_ipv6())]
     }
 
     /// A number that no segment ever had.
@@ -103,13 +111,13 @@ impl Book {
 }
 
 impl Record {
-    /// The endpoint that `key` names: by name, by id, or by the first digits of an id.
+    /// The endpoint that `key` names: by name, by id, or by the first digits of an id (12 or more).
     pub(super) fn endpoint(&self, key: &str) -> Result<&Endpoint, NetworkError> {
         let by_name = Name::new(key).ok().and_then(|name| self.endpoints.get(&name));
         if let Some(endpoint) = by_name {
             return Ok(endpoint);
         }
-        let by_id = one_by_id(key, self.endpoints.values(), |endpoint| endpoint.id)?;
+        let by_id = one_by_id(key, self.endpoints.values(), |endpoint| endpoint.id);
         let network = Some(self.network.name.clone());
         by_id.ok_or_else(|| NetworkError::NoEndpoint { key: key.into(), network })
     }
@@ -124,18 +132,12 @@ impl Record {
     }
 }
 
-/// The one item whose id is `key` or begins with it.
+/// The item whose id `key` is, or begins: at least the digits that tables show, since a short name may well be
+/// hexadecimal and must not hit somebody else's id.
 fn one_by_id<'a, T>(
     key: &str,
-    items: impl Iterator<Item = &'a T>,
+    mut items: impl Iterator<Item = &'a T>,
     id: impl Fn(&T) -> Id,
-) -> Result<Option<&'a T>, NetworkError> {
-    if key.is_empty() {
-        return Ok(None);
-    }
-    let mut matching = items.filter(|item| id(item).to_string().starts_with(key));
-    match (matching.next(), matching.next()) {
-        (Some(_), Some(_)) => Err(NetworkError::Ambiguous { key: key.into() }),
-        (found, _) => Ok(found),
-    }
+) -> Option<&'a T> {
+    if key.len() < Id::SHORT_LEN { None } else { items.find(|item| id(item).to_string().starts_with(key)) }
 }

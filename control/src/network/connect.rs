@@ -10,6 +10,7 @@ use weft_dataplane::wire::MacAddr;
 
 use super::book::{Book, Record};
 use super::{ENDPOINTS_MAX, EndpointRequest, Manager, NetworkError, random};
+use crate::ipam::Pool;
 use crate::model::{Endpoint, Id, IfName, Name, Network, Sandbox};
 use crate::sandbox::{Netns, Plug};
 
@@ -20,6 +21,8 @@ struct Claim<'a> {
     ifname: IfName,
     sandbox: Sandbox,
     port: PortId,
+    /// Whether another endpoint of ours has the default route of IPv4, of IPv6, in the sandbox.
+    routed: [bool; 2],
 }
 
 impl Manager {
@@ -48,6 +51,7 @@ impl Manager {
             ifname: request.ifname.clone().unwrap_or_else(|| book.free_ifname(netns.id())),
             sandbox: Sandbox { path: request.netns.clone(), key: netns.id() },
             port: book.next_port()?,
+            routed: book.routed(netns.id()),
         };
         let endpoint = claim.enter(book.find_mut(key)?)?;
         match self.bring_up(&book, &network, &endpoint, &netns) {
@@ -68,7 +72,7 @@ impl Manager {
     /// Removes an endpoint and its interface.
     ///
     /// # Errors
-    /// [`NetworkError::NoNetwork`], [`NetworkError::NoEndpoint`] or [`NetworkError::Ambiguous`].
+    /// [`NetworkError::NoNetwork`] or [`NetworkError::NoEndpoint`].
     pub fn disconnect(&self, key: &str, endpoint: &str) -> Result<(Network, Endpoint), NetworkError> {
         let mut book = self.book();
         let record = book.find(key)?;
@@ -100,17 +104,11 @@ impl Manager {
     /// The endpoints that `key` names, one for each network that has such a one.
     ///
     /// # Errors
-    /// [`NetworkError::NoEndpoint`] or [`NetworkError::Ambiguous`].
+    /// [`NetworkError::NoEndpoint`].
     pub fn endpoints_named(&self, key: &str) -> Result<Vec<(Network, Endpoint)>, NetworkError> {
         let book = self.book();
-        let mut found = Vec::new();
-        for record in book.networks.values() {
-            match record.endpoint(key) {
-                Ok(endpoint) => found.push((record.network.clone(), endpoint.clone())),
-                Err(NetworkError::NoEndpoint { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let here = |record: &Record| Some((record.network.clone(), record.endpoint(key).ok()?.clone()));
+        let found: Vec<_> = book.networks.values().filter_map(here).collect();
         if found.is_empty() {
             return Err(NetworkError::NoEndpoint { key: key.into(), network: None });
         }
@@ -176,8 +174,11 @@ impl Claim<'_> {
         if let Some(owner) = record.endpoints.values().find(|endpoint| endpoint.mac == mac) {
             return Err(NetworkError::MacTaken { mac: mac.to_string(), owner: owner.name.clone() });
         }
-        let gateways =
-            if record.network.internal { vec![] } else { pools.iter().map(|p| p.gateway()).collect() };
+        let needs_route = |gateway: &IpAddr| !self.routed[usize::from(gateway.is_ipv6())];
+        let gateways = match record.network.internal {
+            true => vec![],
+            false => pools.iter().map(Pool::gateway).filter(needs_route).collect(),
+        };
         record.pools = pools;
         let endpoint = Endpoint {
             id,

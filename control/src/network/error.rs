@@ -28,12 +28,6 @@ pub enum NetworkError {
         /// Where it was looked for, if not everywhere.
         network: Option<Name>,
     },
-    /// The first digits of several ids.
-    #[error("'{key}' is the beginning of several ids")]
-    Ambiguous {
-        /// What was asked for.
-        key: String,
-    },
     /// The name of endpoints on more than one network, where one is needed.
     #[error("there is an endpoint '{key}' on several networks")]
     OnSeveralNetworks {
@@ -216,7 +210,6 @@ impl Explain for NetworkError {
         Some(match self {
             Self::NoNetwork { .. } => "see 'weft network ls'".into(),
             Self::NoEndpoint { .. } => "see 'weft endpoint ls'".into(),
-            Self::Ambiguous { .. } => "give more digits, or the name".into(),
             Self::OnSeveralNetworks { .. } => "say which with --network".into(),
             Self::TooManyCaptures => "end one first".into(),
             Self::NetworkExists { name } => format!("choose another name, or 'weft network rm {name}' first"),

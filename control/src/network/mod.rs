@@ -156,7 +156,7 @@ impl Manager {
     /// Removes a network; its endpoints and their interfaces go with it.
     ///
     /// # Errors
-    /// [`NetworkError::NoNetwork`] or [`NetworkError::Ambiguous`].
+    /// [`NetworkError::NoNetwork`].
     pub fn remove(&self, key: &str) -> Result<Snapshot, NetworkError> {
         let mut book = self.book();
         let snapshot = book.find(key)?.snapshot();
@@ -182,10 +182,10 @@ impl Manager {
         self.book().networks.values().map(Record::snapshot).collect()
     }
 
-    /// One network, by name, id, or the first digits of an id.
+    /// One network, by name, id, or the first 12 digits of an id.
     ///
     /// # Errors
-    /// [`NetworkError::NoNetwork`] or [`NetworkError::Ambiguous`].
+    /// [`NetworkError::NoNetwork`].
     pub fn network(&self, key: &str) -> Result<Snapshot, NetworkError> {
         self.book().find(key).map(Record::snapshot)
     }
@@ -281,5 +281,7 @@ fn random<const N: usize>() -> Result<[u8; N], NetworkError> {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod fake;
 #[cfg(test)]
 mod tests;

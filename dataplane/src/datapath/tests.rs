@@ -238,7 +238,7 @@ fn counts_land_on_the_network_they_belong_to() {
     let _ = from_port(&tables, 21, &plain(station(2).mac, station(1).mac, &[0; 46]));
     let _ = from_tunnel(&tables, 9, &stranger(vni(3)));
     let _ = from_tunnel(&tables, 2, &[]);
-    let of = |id| tables.segment(SegmentId(id)).unwrap().state.counters.totals();
+    let of = |id| tables.segment(SegmentId(id)).unwrap().totals();
     assert_eq!(of(1), Totals::default());
     assert_eq!((of(2).packets, of(2).bytes), (1, 60));
     assert_eq!(of(3).drops(DropReason::UnknownVtep), 1);
@@ -271,7 +271,7 @@ fn judged(tables: &Tables) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(1_024))]
 
     #[test]
     fn every_frame_from_a_port_is_counted_once(frames in prop::collection::vec((hostile(), 0..3usize), 1..20)) {

@@ -240,3 +240,6 @@ impl Outputs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

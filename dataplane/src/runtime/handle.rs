@@ -199,7 +199,7 @@ impl Handle {
         let mut total = tables.totals();
         let unread: u64 = self.watches.iter().map(SocketWatch::drops).sum();
         total.drops[DropReason::UnderlaySocket.index()] += unread;
-        let segments = tables.segments().iter().map(|s| (s.id, s.state.counters.totals())).collect();
+        let segments = tables.segments().iter().map(|s| (s.id, s.totals())).collect();
         Stats { total, segments }
     }
 

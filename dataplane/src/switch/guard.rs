@@ -7,7 +7,7 @@
 //! | IPv6 | send from its addresses, its EUI-64 link-local address, or `::` for ICMPv6 (DAD, MLD) | `spoofed_ip` |
 //! | ARP | name itself as sender, or 0.0.0.0 in a probe (RFC 5227) | `spoofed_arp` |
 //! | ND | advertise its own addresses at its own MAC | `spoofed_nd` |
-//! | roles | be a host: no RA, no redirect (RFC 6105), nothing from a DHCP server's port or to a DHCP client's | `router_advert`, `dhcp_server` |
+//! | roles | be a host: no RA, no redirect (RFC 6105), no DHCP server from whatever port | `router_advert`, `dhcp_server` |
 //! | tunnel | not address the tunnel port of a VTEP | `to_vtep_port` |
 //!
 //! A packet whose upper layer cannot be found, because the header chain is cut off, too long or torn over fragments

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::fdb::{Fdb, FdbRow, Learned, Location, Refresh};
 use super::storm::{Storm, StormLimit, VTEP_SHARE};
-use crate::counters::{Counters, Shard};
+use crate::counters::{Counters, Shard, Totals};
 use crate::tables::{PortId, SegmentId, SegmentOptions, VlanPolicy};
 use crate::time::Moment;
 use crate::tunnel::Vtep;
@@ -55,6 +55,12 @@ impl Segment {
     #[must_use]
     pub fn counters(&self, shard: usize) -> &Shard {
         self.state.counters.shard(shard)
+    }
+
+    /// What all workers have counted on this segment.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.state.counters.totals()
     }
 
     /// The VTEPs that are members.

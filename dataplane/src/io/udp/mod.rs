@@ -256,3 +256,6 @@ fn bind_error(error: io::Error, address: IpAddr, port: u16) -> UnderlayError {
 fn io_error(what: &'static str) -> impl Fn(io::Error) -> UnderlayError {
     move |source| UnderlayError::Io { what, source }
 }
+
+#[cfg(test)]
+mod tests;

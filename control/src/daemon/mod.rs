@@ -1,0 +1,149 @@
+//! `weft daemon`: everything together, in the order it starts and ends.
+//!
+//! ```text
+//! privileges > host facts > directories and lock > dataplane > API socket > ready
+//! SIGTERM    > API socket > networks and endpoints > dataplane > the end
+//! ```
+//!
+//! One process holds control and packets: the dataplane's threads beside the async runtime. Whatever was made ends with
+//! its descriptor, so that even a daemon that is killed leaves no interface behind; what remains then is the socket's
+//! name, which the next daemon replaces.
+//!
+//! A state directory has one daemon: a lock is held in it as long as the process lives, and a second daemon refuses.
+
+mod error;
+mod lock;
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use weft_dataplane::runtime::{self, Event, Handle, UnderlayConfig};
+
+pub use error::DaemonError;
+
+use crate::api::{self, Server};
+use crate::config::{Config, Underlay};
+use crate::network::{HostPlane, Manager};
+use crate::sandbox::host::{HostNets, check_privileges, check_tun};
+use lock::Lock;
+
+/// How long requests that are still under way at the end may take.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Runs a daemon until SIGTERM, SIGINT or SIGHUP, and removes all it made.
+///
+/// # Errors
+/// [`DaemonError`]; nothing is left behind.
+pub fn run(config: &Config) -> Result<(), DaemonError> {
+    check_privileges()?;
+    check_tun()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("weft-control")
+        .build()
+        .map_err(DaemonError::io("start the control threads"))?;
+    let underlay = config.settle(&runtime.block_on(HostNets::read())?)?;
+    make_directory(&config.state_dir, 0o700)?;
+    make_directory(&config.run_dir, 0o755)?;
+    let _lock = Lock::take(&config.state_dir)?;
+
+    let dataplane = Handle::start(&dataplane_config(config, underlay.as_ref()))?;
+    let events = dataplane.events();
+    let plane = HostPlane::new(dataplane, runtime.handle().clone());
+    let manager = Arc::new(Manager::new(Box::new(plane), underlay, config.peers.clone())?);
+    let witness = Arc::downgrade(&manager);
+    std::thread::Builder::new()
+        .name("weft-events".into())
+        .spawn(move || watch(events.iter(), &witness))
+        .map_err(DaemonError::io("start the event thread"))?;
+
+    runtime.block_on(serve(config, &manager))?;
+    tracing::info!("stopping");
+    manager.close();
+    runtime.shutdown_timeout(FAREWELL);
+    Ok(())
+}
+
+/// Serves the API until a signal says to end.
+async fn serve(config: &Config, manager: &Arc<Manager>) -> Result<(), DaemonError> {
+    let mut signals = Signals::install().map_err(DaemonError::io("watch for signals"))?;
+    let socket = config.socket();
+    let listener = api::bind(&socket)?;
+    let server = Server::new(listener, socket.clone(), Arc::clone(manager), config.node.to_string());
+    log_ready(config, manager, &socket);
+    server
+        .run(async {
+            let name = signals.next().await;
+            tracing::info!(signal = name, "told to end");
+        })
+        .await;
+    Ok(())
+}
+
+fn log_ready(config: &Config, manager: &Manager, socket: &Path) {
+    let (node, workers, socket) = (&config.node, manager.plane().workers(), socket.display());
+    match manager.plane().underlay() {
+        Some(u) => {
+            if let Some(reason) = &u.reason {
+                tracing::info!(mode = u.mode, "underlay mode: {reason}");
+            }
+            let (vtep, port, mode, peers) = (u.address, u.port, u.mode, config.peers.len());
+            tracing::info!(%node, workers, %vtep, port, mode, peers, %socket, "ready");
+        }
+        None => tracing::info!(%node, workers, %socket, "ready, without an underlay: bridge networks only"),
+    }
+}
+
+/// Passes on what the dataplane says unasked, until either side is gone.
+fn watch(events: impl Iterator<Item = Event>, manager: &Weak<Manager>) {
+    for event in events {
+        let Some(manager) = manager.upgrade() else { return };
+        match event {
+            Event::PortGone(port) => manager.port_gone(port),
+        }
+    }
+}
+
+fn dataplane_config(config: &Config, underlay: Option<&Underlay>) -> runtime::Config {
+    let underlay = underlay.map(|underlay| UnderlayConfig {
+        address: underlay.address,
+        port: config.underlay_port,
+        mode: config.underlay_mode,
+    });
+    runtime::Config { workers: config.workers, underlay }
+}
+
+fn make_directory(path: &Path, mode: u32) -> Result<(), DaemonError> {
+    let made = DirBuilder::new().recursive(true).mode(mode).create(path);
+    made.map_err(|source| DaemonError::Directory { path: path.into(), source })
+}
+
+/// The signals that end a daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn install() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hangup.recv() => "SIGHUP",
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The executable as a stranger meets it, as far as that needs no privileges.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+
+fn weft(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
+    command.args(args).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Exit code, standard output, standard error.
+fn outcome(command: &mut Command) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = command.output().expect("the executable runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (status.code(), text(stdout), text(stderr))
+}
+
+fn run(args: &[&str]) -> (Option<i32>, String, String) {
+    outcome(&mut weft(args))
+}
+
+/// Runs a command that must refuse in one line, with nothing on standard output; gives code and line.
+fn refusal(command: &mut Command) -> (Option<i32>, String) {
+    let (code, stdout, stderr) = outcome(command);
+    assert_eq!((stdout.as_str(), stderr.lines().count()), ("", 1), "{stderr}");
+    assert!(stderr.starts_with("weft: "), "{stderr}");
+    (code, stderr.trim_start_matches("weft: ").trim_end().to_owned())
+}
+
+fn daemon_refusal(config: &str, args: &[&str]) -> (Option<i32>, String) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("config.toml");
+    std::fs::write(&file, config).expect("our own directory");
+    let (code, line) = refusal(weft(&["daemon", "--config"]).arg(&file).args(args));
+    (code, line.replace(&file.display().to_string(), "FILE"))
+}
+
+#[test]
+fn help_teaches_the_tool() {
+    let (code, help, stderr) = run(&["--help"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    for word in [
+        "demo",
+        "daemon",
+        "status",
+        "stats",
+        "network",
+        "endpoint",
+        "fdb",
+        "capture",
+        "Exit codes",
+        "WEFT_HOST",
+    ] {
+        assert!(help.contains(word), "{word} is missing in\n{help}");
+    }
+    let (_, help, _) = run(&["daemon", "--help"]);
+    for key in ["state_dir", "WEFT_UNDERLAY_ADDRESS", "[[peer]]", "workers"] {
+        assert!(help.contains(key), "{key} is missing in\n{help}");
+    }
+    let (_, help, _) = run(&["network", "create", "--help"]);
+    for word in ["--subnet", "--vni", "anti_spoof", "storm_kpps"] {
+        assert!(help.contains(word), "{word} is missing in\n{help}");
+    }
+}
+
+#[test]
+fn the_version_is_data() {
+    let (code, stdout, stderr) = run(&["--version"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert_eq!(stdout, format!("weft {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn without_a_command_help_is_wrong_usage() {
+    let (code, stdout, stderr) = run(&[]);
+    assert_eq!((code, stdout.as_str()), (Some(2), ""));
+    assert!(stderr.contains("Usage: weft"));
+}
+
+#[test]
+fn wrong_usage_is_one_line_with_the_value() {
+    let cases: [(&[&str], &str); 16] = [
+        (&["frobnicate"], "frobnicate"),
+        (&["network", "create"], "<NAME>"),
+        (&["network", "create", "a b"], "'a b' is not a valid name"),
+        (&["network", "create", "a", "--vni", "16777216"], "16777216 is not in 0..=16777215"),
+        (&["network", "create", "a", "-d", "macvlan"], "the driver 'macvlan' is not in this build"),
+        (&["network", "create", "a", "-d", "qvlan"], "there is no driver 'qvlan'"),
+        (&["network", "create", "a", "--subnet", "10.1.0.0/33"], "10.1.0.0/33"),
+        (&["network", "create", "a", "--gateway", "10.1.0"], "10.1.0"),
+        (&["network", "create", "a", "-o", "anti_spoof"], "KEY=VALUE"),
+        (&["network", "create", "a", "--mtu", "big"], "big"),
+        (&["network", "ls", "-f", "colour=red"], "name, id, driver or label"),
+        (&["network", "connect", "a", "/x", "--ifname", "much-too-long-a-name"], "has 20 bytes"),
+        (&["network", "connect", "a", "/x", "--mac", "02:42"], "02:42"),
+        (&["capture"], "--write"),
+        (&["capture", "-w", "-", "--count", "0"], "'0'"),
+        (&["-H", "tcp://10.0.0.1:1", "status"], "unix:///run/weft/weft.sock"),
+    ];
+    for (args, words) in cases {
+        let (code, line) = refusal(&mut weft(args));
+        assert_eq!(code, Some(2), "{args:?}: {line}");
+        assert!(line.contains(words), "{args:?}: {line}");
+        assert!(line.ends_with("--help"), "{args:?}: {line}");
+    }
+}
+
+#[test]
+fn without_a_daemon_every_command_exits_5() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = format!("unix://{}/weft.sock", directory.path().display());
+    let commands: [&[&str]; 8] = [
+        &["status"],
+        &["stats", "--format", "json"],
+        &["network", "ls"],
+        &["network", "inspect", "a"],
+        &["network", "rm", "a", "b"],
+        &["network", "create", "a"],
+        &["endpoint", "ls"],
+        &["capture", "-w", "-"],
+    ];
+    for args in commands {
+        let (code, line) = refusal(weft(args).env("WEFT_HOST", &host));
+        assert_eq!(code, Some(5), "{args:?}: {line}");
+        assert!(line.contains(&host["unix://".len()..]) && line.contains("'weft daemon'"), "{line}");
+    }
+}
+
+#[test]
+fn a_configuration_error_names_file_line_and_key() {
+    let (code, line) = daemon_refusal("node = 'a'\n\n[underlay]\nadress = '10.9.0.1'\n", &[]);
+    assert_eq!(code, Some(2));
+    assert!(line.starts_with("FILE, line 4: unknown field `adress`"), "{line}");
+
+    let (code, line) = daemon_refusal("[underlay]\naddress = '239.0.0.1'", &[]);
+    assert_eq!(code, Some(2));
+    assert!(line.starts_with("FILE, line 2: underlay.address = 239.0.0.1: "), "{line}");
+
+    let own = "[underlay]\naddress = '10.9.0.1'\n[[peer]]\naddress = '10.9.0.1'";
+    let (code, line) = daemon_refusal(own, &[]);
+    assert_eq!(code, Some(2));
+    assert!(
+        line.starts_with("FILE, line 4: peer.address = 10.9.0.1: ") && line.contains("this very host"),
+        "{line}"
+    );
+
+    let (code, line) = daemon_refusal("[gossip]\nlisten = '0.0.0.0:7946'", &[]);
+    assert_eq!(code, Some(2));
+    assert!(line.starts_with("FILE, line 1: 'gossip' is not in this build"), "{line}");
+
+    let (code, line) = daemon_refusal("", &["--set", "underlay.port=0"]);
+    assert_eq!(code, Some(2));
+    assert!(line.starts_with("--set underlay.port=0: underlay.port = 0: "), "{line}");
+}
+
+#[test]
+fn variables_are_checked_as_the_file_is() {
+    let (code, line) = refusal(weft(&["daemon"]).env("WEFT_UNDERLAY_ADDRESS", "10.9.0.256"));
+    assert_eq!(code, Some(2));
+    assert!(
+        line.starts_with("WEFT_UNDERLAY_ADDRESS: underlay.address = 10.9.0.256: not an IP address"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_configuration_file_that_is_named_must_exist() {
+    let (code, line) = refusal(&mut weft(&["daemon", "--config", "/nonexistent/weft.toml"]));
+    assert_eq!(code, Some(3));
+    assert!(line.contains("/nonexistent/weft.toml"), "{line}");
+}
+
+/// Answers one request with an empty list.
+fn answer_once(listener: &UnixListener) {
+    let (mut stream, _) = listener.accept().expect("a client");
+    let mut request = [0; 4096];
+    let read = stream.read(&mut request).expect("a request");
+    assert!(request[..read].starts_with(b"GET /v1/networks HTTP/1.1"));
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]").expect("the client waits");
+}
+
+#[test]
+fn a_reader_that_has_left_is_no_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("weft.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let host = format!("unix://{}", socket.display());
+    let nobody = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    for args in [&["--help"][..], &["network", "ls"], &["network", "ls", "--format", "json"]] {
+        let daemon = (args[0] != "--help").then(|| {
+            let listener = listener.try_clone().unwrap();
+            thread::spawn(move || answer_once(&listener))
+        });
+        let mut child =
+            weft(args).args(["-H", &host]).stdout(nobody()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(0), ""), "{args:?}");
+        if let Some(daemon) = daemon {
+            daemon.join().unwrap();
+        }
+    }
+}
