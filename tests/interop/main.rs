@@ -6,7 +6,7 @@
 
 mod conversation;
 
-use conversation::{Pairing, Side, converse};
+use conversation::{Pairing, Side, converse, converse_all_at_once};
 use harness::need;
 use harness::underlay::{Family::*, Offloads::*};
 
@@ -80,4 +80,20 @@ fn weft_and_the_kernel_with_ipv6_inside_and_outside() {
 fn the_rig_holds_with_ipv6_inside() {
     need!(Root, KernelVxlan);
     converse(Pairing { left: Side::Kernel, inner: V6, ..Pairing::default() });
+}
+
+#[test]
+fn weft_and_the_kernel_with_many_flows_at_once() {
+    need!(Root, Tun, KernelVxlan);
+    for offloads in [On, Off] {
+        converse_all_at_once(Pairing { offloads, ..Pairing::default() });
+    }
+}
+
+#[test]
+fn weft_and_weft_with_many_flows_at_once() {
+    need!(Root, Tun);
+    for workers in [1, 2] {
+        converse_all_at_once(Pairing { right: Side::Weft, workers: Some(workers), ..Pairing::default() });
+    }
 }
