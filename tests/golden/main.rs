@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Lines that begin with two spaces are results. `WEFT_GOLDEN=write cargo test -p weft-tests --test golden` writes them
-//! anew; read the difference before you commit it. [`world`] and [`frame`] say what else may stand in a file.
+//! anew; read the difference before you commit it. [`world`], [`play`] and [`frame`] say what may stand in a file.
 
 mod frame;
 mod play;

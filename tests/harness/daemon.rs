@@ -104,13 +104,21 @@ impl Daemon {
     /// When it ends or never becomes ready, with what it wrote.
     #[track_caller]
     pub fn start(host: &Namespace, config: &Config) -> Self {
-        let mut daemon = Self::spawn(host, config);
+        Self::spawn(host, config).ready()
+    }
+
+    /// Waits until it says that it is ready.
+    ///
+    /// # Panics
+    /// When it ends or never becomes ready, with what it wrote.
+    #[track_caller]
+    pub fn ready(mut self) -> Self {
         let ready = wait::within(LIMIT, || {
-            let ended = daemon.child.try_wait().expect("the child is ours");
-            (ended.is_some() || daemon.is_ready()).then(|| ended.is_none())
+            let ended = !self.alive();
+            (ended || self.is_ready()).then_some(!ended)
         });
-        assert_eq!(ready, Some(true), "the daemon is not ready:\n{}", daemon.stderr());
-        daemon
+        assert_eq!(ready, Some(true), "the daemon is not ready:\n{}", self.stderr());
+        self
     }
 
     /// Starts one that is expected to refuse, and returns how it ended.
@@ -216,6 +224,20 @@ impl Daemon {
     pub fn terminate(&mut self) -> ExitStatus {
         kill(self.pid(), Signal::SIGTERM).expect("the daemon runs");
         wait::until("the daemon ends after SIGTERM", || self.child.try_wait().expect("the child is ours"))
+    }
+
+    /// Kills it, as a crash would, and gives back the directory with all its files.
+    #[track_caller]
+    pub fn crash(mut self) -> TempDir {
+        self.child.kill().expect("the daemon runs");
+        self.child.wait().expect("the child is ours");
+        std::mem::replace(&mut self.directory, netns::scratch())
+    }
+
+    /// How many descriptors it has open.
+    #[track_caller]
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the daemon runs").count()
     }
 
     /// True until it has ended.

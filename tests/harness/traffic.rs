@@ -95,11 +95,22 @@ fn exchange(client: &UdpSocket, size: usize) -> Result<(), String> {
     let sent = payload(size);
     client.send(&sent).map_err(|error| format!("sending {size} bytes: {error}"))?;
     let mut answer = vec![0; 65_536];
-    let length = client.recv(&mut answer).map_err(|error| format!("no echo of {size} bytes: {error}"))?;
+    let length =
+        receive_one(client, &mut answer).map_err(|error| format!("no echo of {size} bytes: {error}"))?;
     if answer[..length] != sent {
         return Err(format!("the echo of {size} bytes has {length} bytes or differs"));
     }
     Ok(())
+}
+
+/// A receive with a time limit is not restarted by the kernel when something interrupts the thread.
+fn receive_one(socket: &UdpSocket, buffer: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match socket.recv(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
 }
 
 fn echo_until(socket: &UdpSocket, done: &AtomicBool) {

@@ -6,7 +6,7 @@
 
 mod conversation;
 
-use conversation::{Pairing, Side, converse};
+use conversation::{Pairing, Side, converse, converse_all_at_once};
 use harness::need;
 use harness::underlay::{Family::*, Offloads::*};
 
@@ -55,6 +55,13 @@ fn weft_and_the_kernel_in_every_mode_of_the_underlay() {
     }
 }
 
+/// With nothing taken from the sender's interface: plain datagrams are what Open vSwitch can read from any.
+#[test]
+fn weft_and_open_vswitch_in_mode_udp_with_every_offload_on() {
+    need!(Root, Tun, OpenVswitch);
+    converse(Pairing { right: Side::Ovs, mode: Some("udp"), ..Pairing::default() });
+}
+
 #[test]
 fn weft_and_weft_in_different_modes_of_the_underlay() {
     need!(Root, Tun);
@@ -82,4 +89,20 @@ fn weft_and_the_kernel_with_ipv6_inside_and_outside() {
 fn the_rig_holds_with_ipv6_inside() {
     need!(Root, KernelVxlan);
     converse(Pairing { left: Side::Kernel, inner: V6, ..Pairing::default() });
+}
+
+#[test]
+fn weft_and_the_kernel_with_many_flows_at_once() {
+    need!(Root, Tun, KernelVxlan);
+    for offloads in [On, Off] {
+        converse_all_at_once(Pairing { offloads, ..Pairing::default() });
+    }
+}
+
+#[test]
+fn weft_and_weft_with_many_flows_at_once() {
+    need!(Root, Tun);
+    for workers in [1, 2] {
+        converse_all_at_once(Pairing { right: Side::Weft, workers: Some(workers), ..Pairing::default() });
+    }
 }

@@ -11,6 +11,7 @@
 //! receive, send VXLAN as RFC 7348 says it, each way (VX ids of the conformance list)
 //! hostile       any bytes at all               refusals    bad input: exit code, one line, nothing half-made
 //! api           the socket and HTTP            capture     what `weft capture` writes
+//! churn         many at once, many in a row, a crash
 //! demo          `weft demo`, also interrupted                 rig         the rig against the kernel's vxlan
 //! uplink        underlay mode tunnel-gso, chosen, healing, gone without trace
 //! ```
@@ -18,6 +19,7 @@
 mod api;
 mod broadcast;
 mod capture;
+mod churn;
 mod demo;
 mod endpoints;
 mod hostile;

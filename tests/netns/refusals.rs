@@ -24,6 +24,9 @@ fn refused(outcome: &Outcome, code: i32, value: &str) {
     let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
     assert_eq!(lines.len(), 1, "`{}` said more than one line: {said}", outcome.command);
     assert!(said.contains(value), "`{}` does not name {value}: {said}", outcome.command);
+    // `weft: what was wrong; what to do`, or with a colon where a clause of its own would be too much.
+    let remedy = said.contains("; ") || said.matches(": ").count() > 1;
+    assert!(remedy, "`{}` says what is wrong but not what to do: {said}", outcome.command);
 }
 
 /// What there is, to be compared before and after.

@@ -271,7 +271,7 @@ fn judged(tables: &Tables) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(1_024))]
 
     #[test]
     fn every_frame_from_a_port_is_counted_once(frames in prop::collection::vec((hostile(), 0..3usize), 1..20)) {

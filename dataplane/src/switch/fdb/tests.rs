@@ -330,7 +330,7 @@ fn sorted(mut rows: Vec<FdbRow>) -> Vec<FdbRow> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn any_history_ends_as_the_model_says(steps in prop::collection::vec(step(), 1..160), full in 3..16usize) {
