@@ -132,29 +132,29 @@ fn what_it_puts_on_the_wire_is_vxlan_with_right_checksums() {
     for family in [Family::V4, Family::V6] {
         let pair = Pair::start(family, Offloads::Off, Some("tunnel-gso"));
         pair.until_whole();
-        let wire = RawSocket::open(pair.host(1), UPLINK);
         let [a, b] = &pair.sites;
-        traffic::tcp_bulk(a.end(), b.end(), MIB);
-        traffic::udp_of_every_size(a.end(), b.end(), 600);
-        let (mut tcp, mut udp) = (0_u32, 0_u32);
-        while let Some(frame) = wire.next_within(Duration::ZERO) {
-            assert!(frame.len() <= 1514, "{} bytes on the wire", frame.len());
-            let Some(datagram) = Tunnelled::parse(&frame) else { continue };
-            assert!(datagram.checksum_is_right && datagram.checksum != 0, "{family:?} {datagram:?}");
-            let envelope = (datagram.ttl, datagram.dont_fragment, datagram.fragment);
-            assert_eq!(envelope, (64, true, false), "{family:?}");
-            assert_eq!(datagram.header, [8, 0, 0, 0, 0, 0x1b, 0x59, 0]);
-            assert!(datagram.ports.0 >= 49_152);
-            match inner_checksum(&datagram.inner) {
-                Some((protocol, right)) => {
+        let bulk: &dyn Fn() = &|| traffic::tcp_bulk(a.end(), b.end(), MIB);
+        let datagrams: &dyn Fn() = &|| traffic::udp_of_every_size(a.end(), b.end(), 600);
+        for (expected, talk) in [(6, bulk), (17, datagrams)] {
+            let wire = RawSocket::open(pair.host(1), UPLINK);
+            talk();
+            let mut seen = 0;
+            while let Some(frame) = wire.next_within(Duration::from_millis(100)) {
+                assert!(frame.len() <= 1514, "{} bytes on the wire", frame.len());
+                let Some(datagram) = Tunnelled::parse(&frame) else { continue };
+                assert!(datagram.checksum_is_right && datagram.checksum != 0, "{family:?} {datagram:?}");
+                let envelope = (datagram.ttl, datagram.dont_fragment, datagram.fragment);
+                assert_eq!(envelope, (64, true, false), "{family:?}");
+                assert_eq!(datagram.header, [8, 0, 0, 0, 0, 0x1b, 0x59, 0]);
+                assert!(datagram.ports.0 >= 49_152);
+                if let Some((protocol, right)) = inner_checksum(&datagram.inner) {
                     assert!(right, "the checksum of an inner packet of protocol {protocol} is wrong");
-                    *if protocol == 6 { &mut tcp } else { &mut udp } += 1;
+                    seen += u32::from(protocol == expected);
                 }
-                None => {}
             }
+            // The socket's buffer does not hold everything; what it holds is enough.
+            assert!(seen > 20, "{seen} packets of protocol {expected} were looked at");
         }
-        // The socket's buffer may not hold everything; what it holds is enough.
-        assert!(tcp > 50 && udp > 50, "{tcp} TCP segments and {udp} UDP datagrams were looked at");
     }
 }
 
@@ -182,6 +182,8 @@ fn a_host_with_another_mac_is_found_again() {
     need!(Root, Tun);
     for family in [Family::V4, Family::V6] {
         let pair = Pair::start(family, Offloads::On, None);
+        // Without this the kernel disbelieves a second MAC within a second of the first.
+        pair.host(0).sysctl(&format!("ipv4/neigh/{UPLINK}/locktime"), "0");
         pair.until_whole();
         pair.host(1).ip(&["link", "set", UPLINK, "address", "02:77:00:00:00:99"]);
         pair.until_whole();
@@ -230,9 +232,7 @@ fn a_host_behind_a_router_is_reached_through_it() {
     until_used(&[&a, &b], &left, &right);
     traffic::tcp_bulk(left.end(), right.end(), 8 * MIB);
     // Another route out of another device: not ours, so the sockets take it.
-    a.ip(&["link", "add", "side", "type", "dummy"]);
-    a.ip(&["link", "set", "side", "up"]);
-    a.ip(&["route", "add", "172.31.2.1/32", "dev", "side"]);
+    a.ip(&["route", "add", "172.31.2.1/32", "dev", "lo"]);
     wait::until_true("the way through the uplink is given up", || {
         let before = carried(&a);
         let answered = traffic::can_ping(&left.container, right.ip);
