@@ -182,8 +182,10 @@ fn a_host_with_another_mac_is_found_again() {
     need!(Root, Tun);
     for family in [Family::V4, Family::V6] {
         let pair = Pair::start(family, Offloads::On, None);
-        // Without this the kernel disbelieves a second MAC within a second of the first.
+        // Without the first, a kernel disbelieves a second MAC within a second of the first one; without the second, an
+        // IPv6 host keeps its new MAC to itself until it is asked.
         pair.host(0).sysctl(&format!("ipv4/neigh/{UPLINK}/locktime"), "0");
+        pair.host(1).sysctl(&format!("ipv6/conf/{UPLINK}/ndisc_notify"), "1");
         pair.until_whole();
         pair.host(1).ip(&["link", "set", UPLINK, "address", "02:77:00:00:00:99"]);
         pair.until_whole();
