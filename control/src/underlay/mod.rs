@@ -111,8 +111,8 @@ pub async fn choose(mode: Mode, address: IpAddr, workers: usize) -> Result<Choic
     }
 }
 
-/// Without the device's help the kernel cuts super-frames itself, which is slower than `udp-gso` (`bench/README.md`), but
-/// works: only `forced` asks for that.
+/// Without the device's help the kernel cuts super-frames itself. That works, but measures no better than sockets: only
+/// `forced` asks for it.
 async fn build(address: IpAddr, workers: usize, forced: bool) -> Result<Road, Refusal> {
     let link = Netns::current()?.link()?;
     let nets = HostNets::read_by(&link).await?;

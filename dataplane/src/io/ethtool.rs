@@ -8,8 +8,9 @@ use socket2::{Domain, Socket, Type};
 use super::sys::ethtool;
 use super::tap::NAME_MAX;
 
-/// The driver, or the kernel before it, cuts super-frames that are inside a UDP tunnel.
-pub const UDP_TUNNEL_SEGMENTATION: &str = "tx-udp_tnl-segmentation";
+/// The device takes super-frames inside a UDP tunnel whose outer checksum is not zero, which is what an uplink sends.
+/// `tx-udp_tnl-segmentation` is the same for those without outer checksum, and no help here.
+pub const UDP_TUNNEL_SEGMENTATION: &str = "tx-udp_tnl-csum-segmentation";
 
 /// Whether `feature` is switched on at the interface `name` of the calling thread's network namespace. A feature this
 /// kernel has never heard of is off.
