@@ -95,7 +95,8 @@ fn exchange(client: &UdpSocket, size: usize) -> Result<(), String> {
     let sent = payload(size);
     client.send(&sent).map_err(|error| format!("sending {size} bytes: {error}"))?;
     let mut answer = vec![0; 65_536];
-    let length = receive_one(client, &mut answer).map_err(|error| format!("no echo of {size} bytes: {error}"))?;
+    let length =
+        receive_one(client, &mut answer).map_err(|error| format!("no echo of {size} bytes: {error}"))?;
     if answer[..length] != sent {
         return Err(format!("the echo of {size} bytes has {length} bytes or differs"));
     }
