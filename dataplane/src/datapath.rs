@@ -10,6 +10,8 @@
 
 use crate::offload::checksum::recognise;
 use crate::offload::{Offload, OffloadError};
+use crate::switch::segment::SourceElsewhere;
+use crate::switch::storm::{Storm, StormLimit};
 use crate::switch::{Location, Port, Segment, forward, guard};
 use crate::tables::{PortId, Tables};
 use crate::time::Moment;
@@ -200,17 +202,17 @@ fn switched(
     segment: &Segment,
     ingress: Location,
     bytes: &[u8],
-    storm: (&crate::switch::storm::Storm, crate::switch::storm::StormLimit),
+    storm: (&Storm, StormLimit),
     now: Moment,
 ) -> Result<Verdict, DropReason> {
     let ethernet = Ethernet::parse(bytes).map_err(|_| DropReason::Runt)?;
     if ethernet.destination().is_reserved_group() {
         return Err(DropReason::ReservedGroup);
     }
-    if !segment.heard(ethernet.source(), ingress, now) {
-        return Err(DropReason::SourceConflict);
-    }
-    Ok(forward(segment, ingress, ethernet.destination(), storm, now))
+    let known = segment
+        .consult(ethernet.source(), ingress, ethernet.destination(), now)
+        .map_err(|SourceElsewhere| DropReason::SourceConflict)?;
+    Ok(forward(known, ingress, storm, now))
 }
 
 fn source_of(bytes: &[u8]) -> Result<MacAddr, DropReason> {

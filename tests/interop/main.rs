@@ -55,6 +55,13 @@ fn weft_and_the_kernel_in_every_mode_of_the_underlay() {
     }
 }
 
+/// With nothing taken from the sender's interface: plain datagrams are what Open vSwitch can read from any.
+#[test]
+fn weft_and_open_vswitch_in_mode_udp_with_every_offload_on() {
+    need!(Root, Tun, OpenVswitch);
+    converse(Pairing { right: Side::Ovs, mode: Some("udp"), ..Pairing::default() });
+}
+
 #[test]
 fn weft_and_weft_with_two_workers_each() {
     need!(Root, Tun);

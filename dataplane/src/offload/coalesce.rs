@@ -5,12 +5,16 @@
 //!
 //! # What is joined
 //!
-//! Whole TCP segments that follow each other without a gap, whose headers are equal but for the fields that
-//! segmentation changes, so that cutting the result again gives back what came in (the IPv4 identification of packets
-//! that must not be fragmented excepted, which has no meaning: RFC 6864 section 4.1). A shorter segment, PSH or FIN
-//! ends a super-frame. Everything else, from a bare ACK to an unusual flag, goes through as it is.
+//! Whole TCP segments that follow each other without a gap, and UDP datagrams of one flow and equal length, whose
+//! headers are equal but for the fields that segmentation changes, so that cutting the result again gives back what
+//! came in (the IPv4 identification of packets that must not be fragmented excepted, which has no meaning: RFC 6864
+//! section 4.1). A shorter payload, PSH or FIN ends a super-frame. Everything else, from a bare ACK to an unusual flag
+//! to a UDP datagram without checksum, goes through as it is.
 //!
-//! A segment is joined only if its checksum is partial or has been verified here. Corruption is passed on as it came,
+//! UDP to or from a tunnel's port ([`TUNNEL_PORTS`]) is never joined: a kernel that decapsulates what is in it stumbles
+//! over super-frames (CVE-2024-35884).
+//!
+//! A payload is joined only if its checksum is partial or has been verified here. Corruption is passed on as it came,
 //! never given a new checksum.
 //!
 //! # Order
@@ -24,12 +28,16 @@
 
 use super::layout::Layout;
 use super::{Checksum, GsoKind, Offload};
-use crate::wire::{TcpFlags, be16, be32, ipv4, ipv6, protocol, put16, tcp};
+use crate::wire::{TcpFlags, be16, be32, ipv4, ipv6, protocol, put16, tcp, udp};
 
 /// Super-frames that grow at a time: more than the flows that a batch of 64 datagrams usually brings.
 pub const FLOWS_MAX: usize = 16;
 /// Bytes of a super-frame: what fits an IPv4 packet with room for the headers of a tunnel further on.
 const FRAME_MAX: usize = 65_280;
+/// Datagrams of one UDP super-frame: what every kernel with USO takes.
+const DATAGRAMS_MAX: u64 = 64;
+/// Ports of VXLAN, VXLAN as older Linux had it, Geneve and WireGuard.
+pub const TUNNEL_PORTS: [u16; 4] = [4_789, 8_472, 6_081, 51_820];
 /// Bytes of a MAC address; a frame begins with two.
 const MAC_LEN: usize = 6;
 
@@ -55,7 +63,7 @@ struct Growing<K> {
     closed: bool,
 }
 
-/// A TCP segment as far as joining is concerned.
+/// A TCP segment or UDP datagram as far as joining is concerned.
 #[derive(Clone, Copy, Debug)]
 struct Part {
     l3: usize,
@@ -63,6 +71,8 @@ struct Part {
     headers: usize,
     payload: usize,
     kind: GsoKind,
+    v4: bool,
+    /// No flags at all for UDP.
     flags: TcpFlags,
 }
 
@@ -89,7 +99,8 @@ impl<K: Copy + Eq> Coalescer<K> {
     /// Takes the next frame for `to`. Whatever must leave now, this frame or others before it, is given to `out`.
     pub fn push(&mut self, to: K, bytes: &[u8], offload: Offload, mut out: impl FnMut(Joined<'_, K>)) {
         let alone = Joined { to, bytes, offload, count: 1 };
-        let Some(layout) = Layout::of(bytes).filter(|l| !l.fragment && l.protocol == protocol::TCP) else {
+        let flows = [protocol::TCP, protocol::UDP];
+        let Some(layout) = Layout::of(bytes).filter(|l| !l.fragment && flows.contains(&l.protocol)) else {
             self.flush(&mut out);
             return out(alone);
         };
@@ -172,17 +183,19 @@ impl Part {
     /// `None`: such a frame is never joined.
     fn of(bytes: &[u8], layout: &Layout, offload: Offload) -> Option<Self> {
         let headers = layout.header_len(bytes)?;
-        let flags = TcpFlags(bytes[layout.l4 + tcp::field::FLAGS]);
-        let allowed = TcpFlags::ACK.with(TcpFlags::PSH).with(TcpFlags::FIN).with(TcpFlags::ECE);
-        let plain = flags.contains(TcpFlags::ACK) && flags.without(allowed).0 == 0;
         let payload = layout.end.checked_sub(headers)?;
         let whole = layout.end == bytes.len() && offload.gso.is_none() && payload > 0;
-        (plain && whole).then_some(Self {
+        let flags = match layout.protocol {
+            protocol::TCP => plain_tcp(&bytes[layout.l4..])?,
+            _ => plain_udp(&bytes[layout.l4..])?,
+        };
+        whole.then_some(Self {
             l3: layout.l3,
             l4: layout.l4,
             headers,
             payload,
             kind: layout.gso_kind()?,
+            v4: layout.is_v4(),
             flags,
         })
     }
@@ -196,15 +209,16 @@ impl Part {
 impl<K> Growing<K> {
     /// Whether a frame belongs to this flow: same stations, addresses and ports, whatever else its headers hold.
     fn same_flow(&self, bytes: &[u8], layout: &Layout) -> bool {
-        let addresses = match self.part.kind {
-            GsoKind::Tcp4 => ipv4::field::SOURCE..ipv4::HEADER_LEN,
-            _ => ipv6::field::SOURCE..ipv6::HEADER_LEN,
+        let addresses = if self.part.v4 {
+            ipv4::field::SOURCE..ipv4::HEADER_LEN
+        } else {
+            ipv6::field::SOURCE..ipv6::HEADER_LEN
         };
         let same = |mine: usize, theirs: usize, range: std::ops::Range<usize>| {
             let theirs = bytes.get(theirs + range.start..theirs + range.end);
             self.bytes.get(mine + range.start..mine + range.end) == theirs
         };
-        layout.gso_kind() == Some(self.part.kind)
+        (layout.gso_kind(), layout.is_v4()) == (Some(self.part.kind), self.part.v4)
             && same(0, 0, 0..2 * MAC_LEN)
             && same(self.part.l3, layout.l3, addresses)
             && same(self.part.l4, layout.l4, tcp::field::SOURCE_PORT..tcp::field::SEQUENCE)
@@ -219,12 +233,15 @@ impl<K> Growing<K> {
             && part.payload <= first.payload
             && self.bytes.len() + part.payload <= FRAME_MAX
             && self.continues_network(bytes)
-            && self.continues_transport(bytes, part)
+            && match part.kind {
+                GsoKind::Udp => self.count < DATAGRAMS_MAX,
+                GsoKind::Tcp4 | GsoKind::Tcp6 => self.continues_stream(bytes, part),
+            }
     }
 
     fn continues_network(&self, bytes: &[u8]) -> bool {
         let (mine, theirs) = (&self.bytes[self.part.l3..self.part.l4], &bytes[self.part.l3..self.part.l4]);
-        if self.part.kind != GsoKind::Tcp4 {
+        if !self.part.v4 {
             // All but the length; extension headers included.
             let length = ipv6::field::PAYLOAD_LEN..ipv6::field::PAYLOAD_LEN + 2;
             return mine[..length.start] == theirs[..length.start]
@@ -241,7 +258,7 @@ impl<K> Growing<K> {
             && mine[ipv4::HEADER_LEN..] == theirs[ipv4::HEADER_LEN..]
     }
 
-    fn continues_transport(&self, bytes: &[u8], part: &Part) -> bool {
+    fn continues_stream(&self, bytes: &[u8], part: &Part) -> bool {
         let (mine, theirs) = (&self.bytes[part.l4..part.headers], &bytes[part.l4..part.headers]);
         let joined = (self.bytes.len() - self.part.headers) as u32;
         let last = TcpFlags::PSH.with(TcpFlags::FIN);
@@ -257,8 +274,10 @@ impl<K> Growing<K> {
     fn join(&mut self, bytes: &[u8], part: &Part) {
         self.bytes.extend_from_slice(&bytes[part.headers..]);
         self.count += 1;
-        let flags = TcpFlags(self.bytes[part.l4 + tcp::field::FLAGS]).with(part.flags);
-        self.bytes[part.l4 + tcp::field::FLAGS] = flags.0;
+        if part.kind != GsoKind::Udp {
+            let flags = TcpFlags(self.bytes[part.l4 + tcp::field::FLAGS]).with(part.flags);
+            self.bytes[part.l4 + tcp::field::FLAGS] = flags.0;
+        }
         self.closed = part.ends() || part.payload < self.part.payload;
     }
 
@@ -274,29 +293,44 @@ impl<K> Growing<K> {
 
     /// Makes the headers of the first frame those of the super-frame.
     fn seal(&mut self) {
-        let Part { l3, l4, payload, .. } = self.part;
+        let Part { l3, l4, payload, v4, kind, .. } = self.part;
         let len = self.bytes.len();
-        match self.part.kind {
-            GsoKind::Tcp4 => {
-                put16(&mut self.bytes, l3 + ipv4::field::TOTAL_LEN, (len - l3) as u16);
-                put16(&mut self.bytes, l3 + ipv4::field::CHECKSUM, 0);
-                let sum = crate::wire::checksum::checksum(&self.bytes[l3..l4]);
-                put16(&mut self.bytes, l3 + ipv4::field::CHECKSUM, sum);
-            }
-            _ => {
-                let payload_len = (len - l3 - ipv6::HEADER_LEN) as u16;
-                put16(&mut self.bytes, l3 + ipv6::field::PAYLOAD_LEN, payload_len);
-            }
+        if v4 {
+            put16(&mut self.bytes, l3 + ipv4::field::TOTAL_LEN, (len - l3) as u16);
+            put16(&mut self.bytes, l3 + ipv4::field::CHECKSUM, 0);
+            let sum = crate::wire::checksum::checksum(&self.bytes[l3..l4]);
+            put16(&mut self.bytes, l3 + ipv4::field::CHECKSUM, sum);
+        } else {
+            let payload_len = (len - l3 - ipv6::HEADER_LEN) as u16;
+            put16(&mut self.bytes, l3 + ipv6::field::PAYLOAD_LEN, payload_len);
+        }
+        if kind == GsoKind::Udp {
+            put16(&mut self.bytes, l4 + udp::field::LENGTH, (len - l4) as u16);
         }
         // The headers are those of a frame that had a layout, with another length.
         let Some(layout) = Layout::of(&self.bytes) else { return };
+        let offset = if kind == GsoKind::Udp { udp::field::CHECKSUM } else { tcp::field::CHECKSUM };
         let sum = layout.pseudo(len - l4).fold();
-        put16(&mut self.bytes, l4 + tcp::field::CHECKSUM, sum);
+        put16(&mut self.bytes, l4 + offset, sum);
         // A segment is at most a frame of the underlay, so its size has 16 bits.
         let gso = layout.gso(&self.bytes, payload as u16);
-        let checksum = Checksum::Partial { start: l4 as u16, offset: tcp::field::CHECKSUM as u16 };
+        let checksum = Checksum::Partial { start: l4 as u16, offset: offset as u16 };
         self.offload = Offload { checksum, gso };
     }
+}
+
+/// The flags of a TCP segment that may be joined.
+fn plain_tcp(segment: &[u8]) -> Option<TcpFlags> {
+    let flags = TcpFlags(segment[tcp::field::FLAGS]);
+    let allowed = TcpFlags::ACK.with(TcpFlags::PSH).with(TcpFlags::FIN).with(TcpFlags::ECE);
+    (flags.contains(TcpFlags::ACK) && flags.without(allowed).0 == 0).then_some(flags)
+}
+
+/// No flags, for a UDP datagram that may be joined.
+fn plain_udp(datagram: &[u8]) -> Option<TcpFlags> {
+    let ports = [be16(datagram, udp::field::SOURCE_PORT), be16(datagram, udp::field::DESTINATION_PORT)];
+    let tunnel = ports.iter().any(|port| TUNNEL_PORTS.contains(port));
+    (!tunnel && be16(datagram, udp::field::CHECKSUM) != 0).then_some(TcpFlags(0))
 }
 
 /// Whether the transport checksum is as good as right: still to be computed from here on, or found right.

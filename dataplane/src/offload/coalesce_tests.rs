@@ -156,6 +156,63 @@ fn a_super_frame_stays_below_64_kib() {
     assert_eq!(cut(&joined), long);
 }
 
+/// UDP datagrams from port 9, `lens` bytes each.
+fn datagrams(to: u16, lens: &[usize]) -> Vec<Vec<u8>> {
+    let datagram = |(n, &len): (usize, &usize)| {
+        let mut frame = Vec::new();
+        let ip = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ipv4(
+            [10, 0, 0, 1],
+            [10, 0, 0, 2],
+            64,
+        );
+        ip.udp(9, to).write(&mut frame, &vec![n as u8 + 1; len]).unwrap();
+        frame[18..20].copy_from_slice(&(n as u16).to_be_bytes());
+        frame[24..26].fill(0);
+        let sum = crate::wire::checksum::checksum(&frame[14..34]);
+        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+        frame
+    };
+    lens.iter().enumerate().map(datagram).collect()
+}
+
+fn counts(joined: &[(Vec<u8>, Offload, u64)]) -> Vec<u64> {
+    joined.iter().map(|j| j.2).collect()
+}
+
+#[test]
+fn datagrams_of_equal_length_become_one_and_keep_their_boundaries() {
+    let sent = datagrams(7_000, &[64, 64, 64, 64, 30, 64, 64]);
+    let joined = join(&sent);
+    assert_eq!(counts(&joined), [5, 2], "a shorter one ends a super-frame");
+    assert_eq!(cut(&joined), sent);
+    let many = datagrams(7_000, &[10; 150]);
+    assert_eq!(counts(&join(&many)), [64, 64, 22]);
+    assert_eq!(cut(&join(&many)), many);
+}
+
+#[test]
+fn a_longer_datagram_begins_a_super_frame_of_its_own() {
+    let sent = datagrams(7_000, &[64, 64, 65, 65]);
+    assert_eq!(counts(&join(&sent)), [2, 2]);
+    assert_eq!(cut(&join(&sent)), sent);
+}
+
+#[test]
+fn datagrams_of_tunnels_without_checksum_or_corrupt_are_not_joined() {
+    for port in TUNNEL_PORTS {
+        let sent = datagrams(port, &[64; 4]);
+        assert_eq!(counts(&join(&sent)), [1; 4]);
+    }
+    let mut sent = datagrams(7_000, &[64; 3]);
+    sent.iter_mut().for_each(|frame| frame[40..42].fill(0));
+    assert_eq!(counts(&join(&sent)), [1; 3]);
+    assert_eq!(cut(&join(&sent)), sent);
+    let mut sent = datagrams(7_000, &[64; 3]);
+    *sent[1].last_mut().unwrap() ^= 1;
+    assert_eq!(counts(&join(&sent)), [1, 1, 1]);
+    assert_eq!(cut(&join(&sent)), sent);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 

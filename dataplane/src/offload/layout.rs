@@ -68,6 +68,11 @@ impl Layout {
         })
     }
 
+    /// Whether the packet is IPv4.
+    pub(super) const fn is_v4(&self) -> bool {
+        matches!(self.addresses, Addresses::V4(..))
+    }
+
     /// Where the checksum field stands, from the start of the upper layer: TCP and UDP only.
     pub(super) fn checksum_offset(&self) -> Option<usize> {
         match self.protocol {

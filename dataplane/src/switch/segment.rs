@@ -50,6 +50,10 @@ impl SegmentState {
     }
 }
 
+/// A static entry says that the source of a frame is elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceElsewhere;
+
 impl Segment {
     /// The shard of this segment's counters that worker `shard` writes.
     #[must_use]
@@ -104,13 +108,29 @@ impl Segment {
         self.state.read(|fdb| fdb.lookup(mac, now))
     }
 
-    /// Notes that `mac` spoke from `location`. False: a static entry says that it is elsewhere.
-    #[must_use]
-    pub fn heard(&self, mac: MacAddr, location: Location, now: Moment) -> bool {
-        match self.state.read(|fdb| fdb.refresh(mac, location, now)) {
-            Refresh::Fresh => true,
-            Refresh::Conflict => false,
-            Refresh::Learn => self.state.change(|fdb| fdb.learn(mac, location, now)) != Learned::Conflict,
+    /// Notes that `source` spoke from `location` and says where `destination` is: one look at the table for a frame of
+    /// known stations. A group is nowhere in particular.
+    pub fn consult(
+        &self,
+        source: MacAddr,
+        location: Location,
+        destination: MacAddr,
+        now: Moment,
+    ) -> Result<Option<Location>, SourceElsewhere> {
+        let locate = |fdb: &Fdb| {
+            if destination.is_multicast() { None } else { fdb.lookup(destination, now) }
+        };
+        let fresh = self.state.read(|fdb| match fdb.refresh(source, location, now) {
+            Refresh::Fresh => Ok(Some(locate(fdb))),
+            Refresh::Conflict => Err(SourceElsewhere),
+            Refresh::Learn => Ok(None),
+        })?;
+        match fresh {
+            Some(known) => Ok(known),
+            None => self.state.change(|fdb| match fdb.learn(source, location, now) {
+                Learned::Conflict => Err(SourceElsewhere),
+                _ => Ok(locate(fdb)),
+            }),
         }
     }
 

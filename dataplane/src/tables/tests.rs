@@ -28,7 +28,7 @@ fn two_networks() -> World {
 /// Teaches segment 1 that a stranger is at `location`, and counts something on it.
 fn use_it(tables: &Tables, location: Location) {
     let segment = tables.segment(SegmentId(1)).unwrap();
-    assert!(segment.heard(STRANGER, location, NOW));
+    assert_eq!(segment.consult(STRANGER, location, MacAddr::BROADCAST, NOW), Ok(None));
     segment.counters(0).passed(100);
     segment.counters(1).dropped(DropReason::Storm);
 }
@@ -159,7 +159,9 @@ fn a_refused_spec_changes_nothing() {
     world.0.ports[1].mac = MacAddr::ZERO;
     assert!(build(&world, &first).is_err());
     assert_eq!((rows(&first), first.totals()), (before, counted));
-    assert!(first.segment(SegmentId(1)).unwrap().heard(MacAddr([2; 6]), Location::Remote(vtep(3)), NOW));
+    let segment = first.segment(SegmentId(1)).unwrap();
+    let known = segment.consult(MacAddr([2; 6]), Location::Remote(vtep(3)), MacAddr::BROADCAST, NOW);
+    assert_eq!(known, Ok(None));
     assert_eq!(rows(&first).iter().filter(|r| r.kind == EntryKind::Dynamic).count(), 2, "it still learns");
 }
 
