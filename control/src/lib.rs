@@ -20,3 +20,4 @@ pub mod ipam;
 pub mod model;
 pub mod network;
 pub mod sandbox;
+pub mod underlay;

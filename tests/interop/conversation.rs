@@ -35,8 +35,10 @@ pub(crate) struct Pairing {
     pub(crate) offloads: Offloads,
     /// The protocol inside the tunnel.
     pub(crate) inner: Family,
-    /// The underlay mode the product is held to; it chooses when absent.
+    /// The underlay mode the product is held to on the left; it chooses when absent.
     pub(crate) mode: Option<&'static str>,
+    /// The same on the right.
+    pub(crate) right_mode: Option<&'static str>,
     /// The product's packet threads; it chooses when absent.
     pub(crate) workers: Option<u8>,
 }
@@ -50,6 +52,7 @@ impl Default for Pairing {
             inner: Family::V4,
             offloads: Offloads::On,
             mode: None,
+            right_mode: None,
             workers: None,
         }
     }
@@ -107,8 +110,8 @@ fn meet(pairing: Pairing, allowed: &[&str], talk: impl FnOnce(End<'_>, End<'_>))
     }
     let (left_ns, right_ns) = (Namespace::new("left"), Namespace::new("right"));
     let [left_ip, right_ip] = [11, 12].map(|number| inner_address(pairing.inner, number));
-    let left_vtep = Vtep::start(pairing, pairing.left, left_host, right_host.address);
-    let right_vtep = Vtep::start(pairing, pairing.right, right_host, left_host.address);
+    let left_vtep = Vtep::start(pairing, pairing.left, pairing.mode, left_host, right_host.address);
+    let right_vtep = Vtep::start(pairing, pairing.right, pairing.right_mode, right_host, left_host.address);
     left_vtep.attach(&left_ns, left_ip);
     right_vtep.attach(&right_ns, right_ip);
     let vteps = [left_vtep, right_vtep];
@@ -128,10 +131,16 @@ enum Vtep<'a> {
 }
 
 impl<'a> Vtep<'a> {
-    fn start(pairing: Pairing, side: Side, host: &'a Host, remote: IpAddr) -> Self {
+    fn start(
+        pairing: Pairing,
+        side: Side,
+        mode: Option<&'static str>,
+        host: &'a Host,
+        remote: IpAddr,
+    ) -> Self {
         let mtu = pairing.family.inner_mtu();
         match side {
-            Side::Weft => Vtep::Weft(weft(pairing, host, remote)),
+            Side::Weft => Vtep::Weft(weft(pairing, mode, host, remote)),
             Side::Kernel => Vtep::Kernel(KernelVtep::new(host, VNI, mtu, &[remote])),
             Side::Ovs => Vtep::Ovs(OvsVtep::new(host, VNI, mtu, remote)),
         }
@@ -163,9 +172,9 @@ impl<'a> Vtep<'a> {
     }
 }
 
-fn weft(pairing: Pairing, host: &Host, remote: IpAddr) -> Daemon {
+fn weft(pairing: Pairing, mode: Option<&'static str>, host: &Host, remote: IpAddr) -> Daemon {
     let mut config = Config::new(host.address, &[remote]);
-    config.mode = pairing.mode;
+    config.mode = mode;
     config.workers = pairing.workers;
     let daemon = Daemon::start(&host.ns, &config);
     let vni = VNI.to_string();

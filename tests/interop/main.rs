@@ -50,7 +50,7 @@ pairings! {
 #[test]
 fn weft_and_the_kernel_in_every_mode_of_the_underlay() {
     need!(Root, Tun, KernelVxlan);
-    for mode in ["udp", "udp-gso"] {
+    for mode in ["udp", "udp-gso", "tunnel-gso"] {
         converse(Pairing { mode: Some(mode), ..Pairing::default() });
     }
 }
@@ -60,6 +60,15 @@ fn weft_and_the_kernel_in_every_mode_of_the_underlay() {
 fn weft_and_open_vswitch_in_mode_udp_with_every_offload_on() {
     need!(Root, Tun, OpenVswitch);
     converse(Pairing { right: Side::Ovs, mode: Some("udp"), ..Pairing::default() });
+}
+
+#[test]
+fn weft_and_weft_in_different_modes_of_the_underlay() {
+    need!(Root, Tun);
+    for right_mode in ["udp", "udp-gso"] {
+        let right_mode = Some(right_mode);
+        converse(Pairing { right: Side::Weft, mode: Some("tunnel-gso"), right_mode, ..Pairing::default() });
+    }
 }
 
 #[test]

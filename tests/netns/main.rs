@@ -13,6 +13,7 @@
 //! api           the socket and HTTP            capture     what `weft capture` writes
 //! churn         many at once, many in a row, a crash
 //! demo          `weft demo`, also interrupted                 rig         the rig against the kernel's vxlan
+//! uplink        underlay mode tunnel-gso, chosen, healing, gone without trace
 //! ```
 
 mod api;
@@ -29,3 +30,4 @@ mod rig;
 mod send;
 mod spoofing;
 mod switching;
+mod uplink;

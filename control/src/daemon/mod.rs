@@ -1,7 +1,7 @@
 //! `weft daemon`: everything together, in the order it starts and ends.
 //!
 //! ```text
-//! privileges > host facts > directories and lock > dataplane > API socket > ready
+//! privileges > host facts > directories and lock > uplink > dataplane > API socket > ready
 //! SIGTERM    > API socket > networks and endpoints > dataplane > the end
 //! ```
 //!
@@ -22,7 +22,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use weft_dataplane::runtime::{self, Event, Handle, UnderlayConfig};
+use weft_dataplane::io::uplink::Uplink;
+use weft_dataplane::runtime::{self, Event, Handle, StartError, UnderlayConfig};
 
 pub use error::DaemonError;
 
@@ -30,6 +31,7 @@ use crate::api::{self, Server};
 use crate::config::{Config, Underlay};
 use crate::network::{HostPlane, Manager};
 use crate::sandbox::host::{HostNets, check_privileges, check_tun};
+use crate::underlay::{self, Choice, Following, Road};
 use lock::Lock;
 
 /// How long requests that are still under way at the end may take.
@@ -52,9 +54,15 @@ pub fn run(config: &Config) -> Result<(), DaemonError> {
     make_directory(&config.run_dir, 0o755)?;
     let _lock = Lock::take(&config.state_dir)?;
 
-    let dataplane = Handle::start(&dataplane_config(config, underlay.as_ref()))?;
+    let (uplink, refusal) = runtime.block_on(find_uplink(config, underlay.as_ref()))?;
+    let device = uplink.as_ref().map(|road| road.device);
+    let dataplane = dataplane_config(config, underlay.as_ref(), uplink.map(|road| road.uplink));
+    let dataplane = Arc::new(Handle::start(dataplane)?);
     let events = dataplane.events();
-    let plane = HostPlane::new(dataplane, runtime.handle().clone());
+    if let (Some(device), Some(underlay)) = (device, &underlay) {
+        runtime.spawn(follow_hops(config, underlay, device, Arc::downgrade(&dataplane)));
+    }
+    let plane = HostPlane::new(dataplane, runtime.handle().clone(), refusal);
     let manager = Arc::new(Manager::new(Box::new(plane), underlay, config.peers.clone())?);
     let witness = Arc::downgrade(&manager);
     std::thread::Builder::new()
@@ -109,11 +117,39 @@ fn watch(events: impl Iterator<Item = Event>, manager: &Weak<Manager>) {
     }
 }
 
-fn dataplane_config(config: &Config, underlay: Option<&Underlay>) -> runtime::Config {
+/// A road for whole super-frames, or why there is none if that needs a reason.
+async fn find_uplink(
+    config: &Config,
+    underlay: Option<&Underlay>,
+) -> Result<(Option<Road>, Option<String>), DaemonError> {
+    let Some(underlay) = underlay else { return Ok((None, None)) };
+    let workers = runtime::worker_count(config.workers)?;
+    match underlay::choose(config.underlay_mode, underlay.address, workers).await.map_err(StartError::from)? {
+        Choice::Road(road) => Ok((Some(road), None)),
+        Choice::NotWanted => Ok((None, None)),
+        Choice::Refused(reason) => Ok((None, Some(format!("tunnel-gso: {reason}")))),
+    }
+}
+
+/// Tells `dataplane`, as long as it exists, how peers are reached.
+fn follow_hops(
+    config: &Config,
+    underlay: &Underlay,
+    device: u32,
+    dataplane: Weak<Handle>,
+) -> impl Future<Output = ()> + use<> {
+    let (own, port, peers) = (underlay.address, config.underlay_port, config.peers.clone());
+    underlay::follow(Following { device, own, port, peers }, move |hops| {
+        dataplane.upgrade().map(|dataplane| dataplane.set_next_hops(hops)).is_some()
+    })
+}
+
+fn dataplane_config(config: &Config, underlay: Option<&Underlay>, uplink: Option<Uplink>) -> runtime::Config {
     let underlay = underlay.map(|underlay| UnderlayConfig {
         address: underlay.address,
         port: config.underlay_port,
         mode: config.underlay_mode,
+        uplink,
     });
     runtime::Config { workers: config.workers, underlay }
 }

@@ -108,9 +108,10 @@ async fn the_stage_is_built_and_struck_without_a_trace() {
 
 /// One switch on a host, without a daemon around it.
 fn switch(host: &Host, peers: &[Ipv4Addr], containers: &[(u32, &Container)]) -> Handle {
-    let underlay = UnderlayConfig { address: host.vtep.into(), port: vxlan::PORT, mode: Mode::Auto };
+    let underlay =
+        UnderlayConfig { address: host.vtep.into(), port: vxlan::PORT, mode: Mode::Auto, uplink: None };
     let config = Config { workers: 1, underlay: Some(underlay) };
-    let handle = host.netns.netns().run(|| Handle::start(&config)).unwrap().unwrap();
+    let handle = host.netns.netns().run(|| Handle::start(config)).unwrap().unwrap();
     let vteps: Vec<_> = peers.iter().filter(|&&peer| peer != host.vtep).map(|&peer| peer.into()).collect();
     let segments = [VNI, VNI + 1].map(|vni| SegmentSpec {
         id: SegmentId(vni),

@@ -1,6 +1,7 @@
 //! The real packet side: the dataplane's threads, and the host's namespaces by netlink.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -17,15 +18,17 @@ use crate::sandbox::{self, Netns, Plug};
 /// therefore must not be one of the runtime's own.
 #[derive(Debug)]
 pub struct HostPlane {
-    dataplane: Handle,
+    dataplane: Arc<Handle>,
     runtime: Runtime,
+    refusal: Option<String>,
 }
 
 impl HostPlane {
-    /// Drives `dataplane`, and the namespaces from `runtime`.
+    /// Drives `dataplane`, and the namespaces from `runtime`. `refusal`: why the dataplane was not given an uplink, if
+    /// that needs a reason.
     #[must_use]
-    pub fn new(dataplane: Handle, runtime: Runtime) -> Self {
-        Self { dataplane, runtime }
+    pub fn new(dataplane: Arc<Handle>, runtime: Runtime, refusal: Option<String>) -> Self {
+        Self { dataplane, runtime, refusal }
     }
 }
 
@@ -81,7 +84,7 @@ impl Plane for HostPlane {
             address: info.address,
             port: info.port,
             mode: info.mode.to_string(),
-            reason: info.reason.clone(),
+            reason: both(self.refusal.as_deref(), info.reason.as_deref()),
         })
     }
 }
@@ -94,6 +97,12 @@ impl Capture for runtime::Capture {
     fn finish(self: Box<Self>) -> Vec<u8> {
         Self::finish(*self)
     }
+}
+
+/// The reasons against the better mode and against the next best.
+fn both(first: Option<&str>, second: Option<&str>) -> Option<String> {
+    let reasons: Vec<_> = first.into_iter().chain(second).collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
 fn traffic(totals: &Totals) -> Traffic {

@@ -55,7 +55,7 @@ impl Link {
     }
 
     /// The raw requests, for what this type does not wrap.
-    pub(super) fn raw(&self) -> &Handle {
+    pub(crate) fn raw(&self) -> &Handle {
         &self.handle
     }
 
@@ -206,7 +206,7 @@ impl Link {
     }
 
     /// Waits for one request, within [`TIMEOUT`], and gives its error the name of what was tried.
-    pub(super) async fn finish<T>(
+    pub(crate) async fn finish<T>(
         &self,
         step: impl FnOnce() -> String,
         request: impl Future<Output = Result<T, rtnetlink::Error>>,
@@ -243,7 +243,7 @@ pub(super) fn name_of(link: &LinkMessage) -> Option<&str> {
 }
 
 /// A message about one interface, to be filled in.
-pub(super) fn change(index: u32) -> LinkMessageBuilder<LinkUnspec> {
+pub(crate) fn change(index: u32) -> LinkMessageBuilder<LinkUnspec> {
     LinkUnspec::new_with_index(index)
 }
 

@@ -59,6 +59,26 @@ impl Netns {
         Self::open("/proc/thread-self/ns/net")
     }
 
+    /// A new, empty namespace without a name, which ends with the last thing in it: nothing of it can be left behind. Its
+    /// loopback is down.
+    ///
+    /// # Errors
+    /// [`SandboxError::Enter`] when the process may not make namespaces, or has too many.
+    pub fn nameless() -> Result<Self, SandboxError> {
+        let path = PathBuf::from("(a nameless namespace)");
+        let failed = |source| SandboxError::Enter { path: path.clone(), source };
+        let inside = || {
+            weft_dataplane::io::netns::unshare_thread().map_err(failed)?;
+            Self::current()
+        };
+        std::thread::scope(|scope| {
+            match std::thread::Builder::new().name("netns".into()).spawn_scoped(scope, inside) {
+                Ok(handle) => handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                Err(source) => Err(failed(source)),
+            }
+        })
+    }
+
     /// The path it was opened by.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -9,6 +9,7 @@
 //! Nothing here blocks, and nothing here decides where a frame goes. All of the crate's `unsafe` is in this folder,
 //! most of it in [`sys`].
 
+pub mod ethtool;
 pub mod fault;
 pub mod memory;
 pub mod netns;
@@ -16,6 +17,7 @@ pub mod pcap;
 pub(crate) mod sys;
 pub mod tap;
 pub mod udp;
+pub mod uplink;
 
 use std::os::fd::BorrowedFd;
 
@@ -81,6 +83,19 @@ pub trait UnderlayRx: Send {
 
 /// Datagrams to other VTEPs, collected and sent in batches.
 pub trait UnderlayTx: Send {
+    /// Sends `inner`, super-frame or not, in one piece and at once, if that is possible; a frame that is no super-frame
+    /// has its checksum. False: it is to be cut, staged and committed.
+    fn send_whole(
+        &mut self,
+        _to: Vtep,
+        _envelope: &Envelope,
+        _segment: SegmentId,
+        _inner: &[u8],
+        _offload: Offload,
+    ) -> bool {
+        false
+    }
+
     /// Room for one datagram payload of `len` bytes. Sends what was collected when there is no room beside it.
     fn stage(&mut self, len: usize) -> &mut [u8];
 

@@ -95,6 +95,11 @@ impl Tap {
         &self.name
     }
 
+    /// The descriptors of its queues.
+    pub(crate) fn into_descriptors(self) -> Vec<OwnedFd> {
+        self.queues.into_iter().map(|queue| queue.fd).collect()
+    }
+
     /// Its queues, one per worker.
     #[must_use]
     pub fn into_queues(self) -> Vec<TapQueue> {

@@ -35,6 +35,7 @@ mod layout;
 pub mod segment;
 #[cfg(test)]
 mod tests;
+pub mod tunnel;
 pub mod vnet;
 
 pub use segment::{Segments, segments};

@@ -12,6 +12,7 @@ use super::capture::CaptureTap;
 use crate::datapath::{Datapath, Frame, Judged};
 use crate::io::pcap::Direction;
 use crate::io::{FRAME_MAX, FrameIo, UnderlayRx, UnderlayTx};
+use crate::offload::checksum::complete;
 use crate::offload::coalesce::{Coalescer, Joined};
 use crate::offload::segments;
 use crate::switch::Segment;
@@ -132,7 +133,7 @@ impl Engine {
             };
             let frame = Frame { bytes, offload };
             let judged = self.outputs.datapath.from_port(round.tables, port, frame, round.now);
-            self.outputs.carry_out(round, &judged);
+            self.outputs.carry_out(round, judged);
         }
         Progress::More
     }
@@ -153,7 +154,7 @@ impl Engine {
                 }
                 _ => {
                     joining.flush(|joined| outputs.deliver_joined(round, &joined));
-                    outputs.carry_out(round, &judged);
+                    outputs.carry_out(round, judged);
                 }
             }
         }
@@ -177,21 +178,20 @@ impl Round<'_> {
 }
 
 impl Outputs {
-    fn carry_out(&mut self, round: Round<'_>, judged: &Judged<'_, '_>) {
+    fn carry_out(&mut self, round: Round<'_>, mut judged: Judged<'_, '_>) {
         let Some(segment) = judged.segment else { return };
         match judged.verdict {
             Verdict::Drop(_) => {}
             Verdict::Deliver(port) => self.deliver(round, segment, port, &Joined::from(&judged.frame)),
             Verdict::Transmit(vtep) => {
-                self.transmit(round, segment, &judged.frame, std::iter::once(vtep));
+                self.transmit(round, segment, &mut judged.frame, std::iter::once(vtep));
             }
             Verdict::Flood => {
                 for port in judged.flood_ports() {
                     self.deliver(round, segment, port, &Joined::from(&judged.frame));
                 }
-                if judged.flood_vteps().next().is_some() {
-                    self.transmit(round, segment, &judged.frame, judged.flood_vteps());
-                }
+                let vteps = judged.flood_vteps();
+                self.transmit(round, segment, &mut judged.frame, vteps);
             }
         }
     }
@@ -214,22 +214,32 @@ impl Outputs {
         }
     }
 
-    /// Cuts the frame into what the underlay can carry and puts each piece into an envelope for each of `vteps`.
+    /// Sends the frame to each of `vteps`: whole where the underlay takes it so, otherwise cut into what it can carry.
     fn transmit(
         &mut self,
         round: Round<'_>,
         segment: &Segment,
-        frame: &Frame<'_>,
+        frame: &mut Frame<'_>,
         vteps: impl Iterator<Item = Vtep>,
     ) {
         let lost = |reason| self.datapath.lost(round.tables, Some(segment), reason, 1);
+        let mut vteps = vteps.peekable();
         let Some(envelope) = self.datapath.envelope(segment, frame.bytes) else { return };
+        if vteps.peek().is_none() {
+            return;
+        }
         let Some(tx) = &mut self.tx else { return lost(DropReason::UnderlayUnreachable) };
+        if frame.offload.gso.is_none() {
+            complete(frame.bytes, &mut frame.offload);
+        }
         let pieces = match segments(frame.bytes, frame.offload) {
             Ok(pieces) => pieces,
             Err(e) => return lost(e.into()),
         };
         for vtep in vteps {
+            if tx.send_whole(vtep, &envelope, segment.id, frame.bytes, frame.offload) {
+                continue;
+            }
             for index in 0..pieces.len() {
                 let room = tx.stage(vxlan::HEADER_LEN + pieces.max_len());
                 let (header, inner) = room.split_at_mut(vxlan::HEADER_LEN);

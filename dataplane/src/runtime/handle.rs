@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -11,10 +12,13 @@ use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use super::worker::{Command, Waker, Worker};
 use super::{Capture, CaptureFilter, Engine, FdbRow, Shared, Totals};
 use crate::datapath::Datapath;
+use crate::io::UnderlayTx;
 use crate::io::tap::Tap;
-use crate::io::udp::{self, Mode, SocketWatch, Underlay, UnderlayError};
+use crate::io::udp::{self, Mode, SocketWatch, UdpRx, Underlay, UnderlayError};
+use crate::io::uplink::{NextHops, Uplink, UplinkShared};
 use crate::tables::{Ground, PortId, SegmentId, Tables, TablesError, TablesSpec};
 use crate::tunnel::Vtep;
+use crate::tunnel::outer::NextHop;
 use crate::verdict::DropReason;
 
 /// Workers that `workers = 0` starts at most: beyond a few, containers need the cores more than the switch does.
@@ -23,7 +27,7 @@ const WORKERS_DEFAULT_MAX: usize = 4;
 pub(crate) const WORKERS_MAX: usize = 64;
 
 /// How to start a dataplane.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Config {
     /// Packet threads; 0: one for every two cores, at most four.
     pub workers: usize,
@@ -32,14 +36,17 @@ pub struct Config {
 }
 
 /// How this host reaches other VTEPs.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct UnderlayConfig {
     /// This host's VTEP address.
     pub address: IpAddr,
     /// The tunnel's UDP port, the same on all hosts.
     pub port: u16,
-    /// How frames cross.
+    /// How frames cross when they cross through sockets.
     pub mode: Mode,
+    /// A TAP that leads to the underlay device, with a queue for each worker: mode [`Mode::TunnelGso`], for VTEPs whose
+    /// next hop is known ([`Handle::set_next_hops`]).
+    pub uplink: Option<Uplink>,
 }
 
 /// The underlay as it came to be.
@@ -64,6 +71,14 @@ pub enum StartError {
     /// More workers than make sense.
     #[error("{0} workers are too many: use at most {WORKERS_MAX}, or 0 to let weft decide")]
     TooManyWorkers(usize),
+    /// The uplink was made for another number of workers.
+    #[error("the uplink has {queues} queues for {workers} workers")]
+    UplinkQueues {
+        /// What it has.
+        queues: usize,
+        /// What it needs.
+        workers: usize,
+    },
     /// No thread, or no descriptor for one.
     #[error("cannot start a packet thread: {0}")]
     Thread(io::Error),
@@ -105,6 +120,7 @@ pub struct Handle {
     workers: Vec<Running>,
     events: Receiver<Event>,
     underlay: Option<UnderlayInfo>,
+    uplink: Option<Arc<UplinkShared>>,
     watches: Vec<SocketWatch>,
     publishing: Mutex<()>,
 }
@@ -123,23 +139,15 @@ impl fmt::Debug for Handle {
 
 impl Handle {
     /// Starts the workers, with sockets of the calling thread's network namespace.
-    pub fn start(config: &Config) -> Result<Self, StartError> {
+    pub fn start(config: Config) -> Result<Self, StartError> {
         let count = worker_count(config.workers)?;
-        let underlay = match &config.underlay {
-            Some(u) => Some((udp::open(u.address, u.port, u.mode, count)?, u)),
-            None => None,
-        };
+        let underlay = config.underlay.map(|underlay| Ends::open(underlay, count)).transpose()?;
+        let info = underlay.as_ref().map(|u| u.info.clone());
         let ground = Ground {
             shards: count,
             seed: random_seed(),
-            underlay: underlay.as_ref().map(|(_, u)| (Vtep::new(u.address), u.port)),
+            underlay: info.as_ref().map(|u| (Vtep::new(u.address), u.port)),
         };
-        let info = underlay.as_ref().map(|(open, u)| UnderlayInfo {
-            address: u.address,
-            port: u.port,
-            mode: open.mode,
-            reason: open.reason.clone(),
-        });
         let (senders, events) = unbounded();
         let mut handle = Self {
             shared: Shared::new(Tables::empty(&ground)),
@@ -147,10 +155,11 @@ impl Handle {
             workers: Vec::new(),
             events,
             underlay: info,
+            uplink: underlay.as_ref().and_then(|u| u.uplink.clone()),
             watches: Vec::new(),
             publishing: Mutex::new(()),
         };
-        handle.spawn(count, underlay.map(|(open, _)| open), &senders)?;
+        handle.spawn(count, underlay, &senders)?;
         Ok(handle)
     }
 
@@ -226,16 +235,34 @@ impl Handle {
         self.workers.len()
     }
 
-    /// The underlay, if there is one.
+    /// The underlay, if there is one, as it is at the moment.
     #[must_use]
-    pub fn underlay(&self) -> Option<&UnderlayInfo> {
-        self.underlay.as_ref()
+    pub fn underlay(&self) -> Option<UnderlayInfo> {
+        let mut info = self.underlay.clone()?;
+        match &self.uplink {
+            Some(uplink) if uplink.refused.load(Ordering::Relaxed) => {
+                info.reason = Some("tunnel-gso: the kernel has refused a frame".to_owned());
+            }
+            Some(_) => (info.mode, info.reason) = (Mode::TunnelGso, None),
+            None => {}
+        }
+        Some(info)
+    }
+
+    /// Says how VTEPs are reached on the underlay's link. Those that `hops` does not name are reached through sockets.
+    /// Without an uplink nothing happens.
+    pub fn set_next_hops(&self, hops: impl IntoIterator<Item = (Vtep, NextHop)>) {
+        if let Some(uplink) = &self.uplink {
+            let mut hops: NextHops = hops.into_iter().collect();
+            hops.sort_unstable_by_key(|&(vtep, _)| vtep);
+            uplink.hops.store(Arc::new(hops));
+        }
     }
 
     fn spawn(
         &mut self,
         count: usize,
-        underlay: Option<Underlay>,
+        underlay: Option<Ends>,
         events: &Sender<Event>,
     ) -> Result<(), StartError> {
         let (mut receivers, mut senders) =
@@ -246,7 +273,7 @@ impl Handle {
                 self.watches.push(rx.watch()?);
             }
             let datapath = Datapath::new(index, self.ground.seed);
-            let engine = Engine::new(datapath, tx.map(|tx| Box::new(tx) as _));
+            let engine = Engine::new(datapath, tx);
             let (commands, orders) = unbounded();
             let rx = rx.map(|rx| Box::new(rx) as _);
             let shared = Arc::clone(&self.shared);
@@ -259,6 +286,33 @@ impl Handle {
             self.workers.push(Running { commands, waker, thread: Some(thread) });
         }
         Ok(())
+    }
+}
+
+/// The underlay, ready to be given to the workers.
+struct Ends {
+    receivers: Vec<UdpRx>,
+    senders: Vec<Box<dyn UnderlayTx>>,
+    uplink: Option<Arc<UplinkShared>>,
+    info: UnderlayInfo,
+}
+
+impl Ends {
+    fn open(config: UnderlayConfig, workers: usize) -> Result<Self, StartError> {
+        let UnderlayConfig { address, port, mode, uplink } = config;
+        let Underlay { receivers, senders, mode, reason } = udp::open(address, port, mode, workers)?;
+        let info = UnderlayInfo { address, port, mode, reason };
+        let Some(uplink) = uplink else {
+            let senders = senders.into_iter().map(|tx| Box::new(tx) as _).collect();
+            return Ok(Self { receivers, senders, uplink: None, info });
+        };
+        let queues = uplink.queues();
+        if queues != workers {
+            return Err(StartError::UplinkQueues { queues, workers });
+        }
+        let shared = Arc::new(UplinkShared::new(address, port));
+        let senders = uplink.into_senders(&shared, senders).into_iter().map(|tx| Box::new(tx) as _).collect();
+        Ok(Self { receivers, senders, uplink: Some(shared), info })
     }
 }
 
@@ -282,7 +336,11 @@ impl Running {
     }
 }
 
-fn worker_count(wanted: usize) -> Result<usize, StartError> {
+/// How many workers `wanted` means, 0 being "decide".
+///
+/// # Errors
+/// [`StartError::TooManyWorkers`].
+pub fn worker_count(wanted: usize) -> Result<usize, StartError> {
     match wanted {
         0 => {
             let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

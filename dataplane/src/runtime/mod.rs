@@ -30,7 +30,9 @@ mod worker;
 
 pub use capture::{Capture, CaptureFilter};
 pub use engine::{Engine, Progress};
-pub use handle::{AttachError, Config, Event, Handle, StartError, Stats, UnderlayConfig, UnderlayInfo};
+pub use handle::{
+    AttachError, Config, Event, Handle, StartError, Stats, UnderlayConfig, UnderlayInfo, worker_count,
+};
 
 pub use crate::counters::Totals;
 pub use crate::io::udp::Mode;

@@ -14,6 +14,7 @@
 
 pub mod decap;
 pub mod encap;
+pub mod outer;
 mod vtep;
 
 pub use decap::{Inner, decap};

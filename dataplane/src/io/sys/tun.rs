@@ -11,6 +11,9 @@ pub(crate) const OFFLOAD_TSO: libc::c_uint = 0x01 | 0x02 | 0x04;
 /// `TUN_F_USO4 | TUN_F_USO6`, which the kernel takes only together (Linux 6.2).
 pub(crate) const OFFLOAD_USO: libc::c_uint = 0x20 | 0x40;
 
+/// `TUN_F_UDP_TUNNEL_GSO | TUN_F_UDP_TUNNEL_GSO_CSUM` (Linux 6.17).
+pub(crate) const OFFLOAD_UDP_TUNNEL: libc::c_uint = 0x080 | 0x100;
+
 /// Opens the clone device.
 pub(crate) fn open() -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(c"/dev/net/tun", OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?)

@@ -121,13 +121,13 @@ pub struct Underlay {
     pub receivers: Vec<UdpRx>,
     /// One sender per worker.
     pub senders: Vec<UdpTx>,
-    /// The mode in use; never [`Mode::Auto`].
+    /// The mode in use: [`Mode::UdpGso`] or [`Mode::Udp`].
     pub mode: Mode,
     /// Why a better mode is not in use.
     pub reason: Option<String>,
 }
 
-/// Opens the underlay of the calling thread's network namespace for `workers` workers.
+/// Opens the sockets of the underlay in the calling thread's network namespace for `workers` workers.
 pub fn open(address: IpAddr, port: u16, mode: Mode, workers: usize) -> Result<Underlay, UnderlayError> {
     let (mode, reason) = choose(address, mode)?;
     let gso = mode == Mode::UdpGso;
@@ -144,14 +144,12 @@ pub fn open(address: IpAddr, port: u16, mode: Mode, workers: usize) -> Result<Un
 fn choose(address: IpAddr, wanted: Mode) -> Result<(Mode, Option<String>), UnderlayError> {
     match wanted {
         Mode::Udp => Ok((Mode::Udp, None)),
-        Mode::TunnelGso => {
-            Err(UnderlayError::Mode { mode: wanted, reason: "this build has no uplink TAP".to_owned() })
-        }
         Mode::UdpGso => probe::segmentation(address)
             .map(|()| (wanted, None))
             .map_err(|reason| UnderlayError::Mode { mode: wanted, reason: reason.to_string() }),
-        Mode::Auto => Ok(match probe::segmentation(address) {
-            Ok(()) => (Mode::UdpGso, Some("tunnel-gso: this build has no uplink TAP".to_owned())),
+        // An uplink falls back on the best that sockets can do.
+        Mode::Auto | Mode::TunnelGso => Ok(match probe::segmentation(address) {
+            Ok(()) => (Mode::UdpGso, None),
             Err(reason) => (Mode::Udp, Some(format!("udp-gso: {reason}"))),
         }),
     }

@@ -116,7 +116,7 @@ impl UdpTx {
         }
     }
 
-    fn lose(&mut self, segment: SegmentId, reason: DropReason, count: u64) {
+    pub(crate) fn lose(&mut self, segment: SegmentId, reason: DropReason, count: u64) {
         match self.losses.iter_mut().find(|l| l.segment == segment && l.reason == reason) {
             Some(loss) => loss.count += count,
             None => self.losses.push(Loss { segment, reason, count }),
