@@ -52,7 +52,8 @@ fn weft_beside_the_kernel() {
     // Theft and other tests may not make this one fail: every turn counts.
     command.args(["--quick", "--contenders", "weft:udp,kernel", "--variants", "super", "--max-steal", "100"]);
     command.arg("--json").arg(&json).arg("--markdown").arg(&markdown).arg("--svg").arg(&svg);
-    let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let child =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let pid = child.id();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
@@ -66,7 +67,11 @@ fn weft_beside_the_kernel() {
                     == (&contender.into(), &workload.into(), &metric.into())
             });
             let value = row.map_or(&Value::Null, |row| &row["value"]["median"]);
-            assert!(value.as_f64().is_some_and(|value| value > 0.0), "{contender} {workload}: {}", text(&output));
+            assert!(
+                value.as_f64().is_some_and(|value| value > 0.0),
+                "{contender} {workload}: {}",
+                text(&output)
+            );
         }
     }
     assert!(std::fs::read_to_string(&markdown).unwrap().contains("| | weft:udp | kernel |"));
@@ -80,7 +85,8 @@ fn a_lab_that_is_interrupted_leaves_nothing_behind() {
     let Some(mut command) = lab() else { return };
     // Long enough to be caught in the middle of it.
     command.args(["--contenders", "kernel,weft:udp", "--variants", "super", "--seconds", "60"]);
-    let child = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let child =
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
     let pid = child.id();
     let mut child = scopeguard(child);
     // Four hosts, four containers: everything is built, and a minute of traffic has begun.

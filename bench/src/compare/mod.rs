@@ -35,6 +35,9 @@ use rounds::Rounds;
 use trial::Times;
 use workload::Workload;
 
+/// About how long it takes to build a contender.
+const BUILDING: Duration = Duration::from_secs(2);
+
 /// What the user asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -88,13 +91,16 @@ impl Plan {
 
     /// About how long it will take.
     fn estimate(&self) -> Duration {
-        let building = 2 * self.contenders.len() as u32 * Duration::from_secs(1);
-        let one = |contender: &Contender| -> Duration {
-            let takes = |workload: &&Workload| rounds::takes(*contender, **workload);
-            self.workloads.iter().filter(takes).map(|workload| self.times.estimate(*workload)).sum()
-        };
-        let round: Duration = self.contenders.iter().map(one).sum();
-        (building + round * self.rounds as u32) * self.variants.len() as u32
+        let all: Duration = self.contenders.iter().map(|contender| BUILDING + self.turns(*contender)).sum();
+        all * self.variants.len() as u32
+    }
+
+    /// About how long a contender's turns take in one variant.
+    fn turns(&self, contender: Contender) -> Duration {
+        let takes = |workload: &&Workload| rounds::takes(contender, **workload);
+        let round: Duration =
+            self.workloads.iter().filter(takes).map(|workload| self.times.estimate(*workload)).sum();
+        round * self.rounds as u32
     }
 }
 
@@ -159,7 +165,9 @@ fn build_all(
             Err(missing @ LabError::Missing { .. }) => (State::Skipped, missing.to_string()),
             Err(error) => (State::Failed, error.to_string()),
         };
+        progress.advance(BUILDING);
         if state != State::Ran {
+            progress.advance(plan.turns(contender));
             progress.keep(&format!("{variant}: {contender} {state}: {reason}"));
         }
         report.standings.push(Standing { variant, contender: contender.to_string(), state, reason });

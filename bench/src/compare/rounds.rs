@@ -5,14 +5,14 @@ use std::time::Duration;
 use super::Plan;
 use super::progress::Progress;
 use super::trial::{Figures, perform};
-use super::workload::{Better, Workload};
+use super::workload::Workload;
 use crate::error::LabError;
 use crate::interrupt;
 use crate::measure::cpu::Look;
 use crate::report::figure;
 use crate::report::model::{Report, Round, Sample, State};
 use crate::stage::underlay::Variant;
-use crate::stage::{Contender, Stage};
+use crate::stage::{Contender, End, Stage};
 
 /// After so many failed turns in one variant a contender is left out.
 pub(super) const PATIENCE: usize = 3;
@@ -32,7 +32,7 @@ pub(super) struct Rounds<'a> {
 /// there is nothing to see of those without daemons.
 pub(super) fn takes(contender: Contender, workload: Workload) -> bool {
     match workload {
-        Workload::Rest => contender.is_symmetric() && contender.has(|end| end != crate::stage::End::Kernel),
+        Workload::Rest => contender.is_symmetric() && contender.has(|end| end != End::Kernel),
         _ => contender.is_symmetric() || !workload.is_back(),
     }
 }
@@ -136,10 +136,9 @@ fn foreign_load(stages: &[Stage]) -> Result<f64, LabError> {
     Ok(usage.busy_percent * (1.0 - ours))
 }
 
-/// The figures that have a good direction, in a line.
+/// The figures in a line.
 fn describe(workload: Workload, figures: &Figures) -> String {
-    let told = workload.metrics().iter().filter(|metric| metric.better() != Better::Neither);
-    let words = told.filter_map(|metric| {
+    let words = workload.metrics().iter().filter_map(|metric| {
         let value = figure(*figures.get(metric)?);
         Some(format!("{value} {}", metric.unit()))
     });

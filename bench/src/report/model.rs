@@ -10,6 +10,9 @@ use crate::compare::workload::{Metric, Workload};
 use crate::measure::stats::Spread;
 use crate::stage::underlay::Variant;
 
+/// Foreign load above this, in per cent, is worth a warning.
+const BUSY: f64 = 5.0;
+
 /// A comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Report {
@@ -226,8 +229,10 @@ impl Report {
         let words = |spread: Option<Spread>| {
             spread.map_or("unknown".into(), |s| format!("{:.1} % (at most {:.1} %)", s.median, s.max))
         };
+        let busy = foreign.is_some_and(|spread| spread.median > BUSY);
+        let warning = if busy { "; the machine was busy with other work, so figures are rough" } else { "" };
         format!(
-            "{} turns, {discarded} discarded for steal above {} %, {failed} failed; steal {}, foreign load {}",
+            "{} turns, {discarded} discarded for steal above {} %, {failed} failed; steal {}, foreign load {}{warning}",
             self.samples.len(),
             self.settings.max_steal_percent,
             words(steal),

@@ -39,8 +39,7 @@ fn block(report: &Report, variant: Variant, workload: Workload, metric: Metric, 
         Better::Lower => " (less is better)",
         Better::Neither => "",
     };
-    let title = format!("{}: {}, {}{good}", workload.title(), metric.title(), metric.unit());
-    let _ = writeln!(text, "\n  {title:<62} {:>9}  x kernel", "min..max");
+    let _ = writeln!(text, "\n  {}: {}, {}{good}", workload.title(), metric.title(), metric.unit());
     for row in rows {
         let _ = writeln!(text, "    {}", line(row));
     }
@@ -55,8 +54,10 @@ fn line(row: &Row) -> String {
         };
         return format!("{:<26} {why}", row.contender);
     };
-    let ratio = row.ratio.map_or(String::new(), |r| format!("{:>6.2}  {:.2}..{:.2}", r.median, r.min, r.max));
-    let line = format!("{:<26} {:>10}  {:<26}{ratio}", row.contender, figure(value.median), span(value));
+    let ratio = row.ratio.map_or(String::new(), |r| {
+        format!("{:.2} x kernel ({:.2}..{:.2}, n={})", r.median, r.min, r.max, r.count)
+    });
+    let line = format!("{:<26} {:>8}  {:<24} {ratio}", row.contender, figure(value.median), span(value));
     line.trim_end().to_owned()
 }
 
@@ -76,7 +77,7 @@ mod tests {
         assert!(text.contains("super: super-frames cross the underlay"), "{text}");
         assert!(text.contains("TCP, 1 stream: throughput, Gb/s (more is better)"), "{text}");
         let weft: Vec<&str> = text.lines().filter(|line| line.contains("weft:udp  ")).collect();
-        assert!(weft[0].contains("10.0") && weft[0].ends_with("0.50  0.50..0.75"), "{weft:?}");
+        assert!(weft[0].contains("10.0") && weft[0].ends_with("0.50 x kernel (0.50..0.75, n=3)"), "{weft:?}");
         assert!(text.contains("ovs skipped: `ovs-vswitchd` is not installed"), "{text}");
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   container 1 ── whatever is compared ── host 1 ═══ u0, veth ═══ host 2 ── whatever is compared ── container 2
-//!   10.77.0.1                              172.31.77.1   172.31.77.2                              10.77.0.2
+//!   10.77.0.11                             172.31.77.1   172.31.77.2                             10.77.0.12
 //! ```
 //!
 //! Every contender gets hosts and a wire of its own, alike to the last flag, and keeps them for a variant's whole time,
@@ -144,7 +144,7 @@ impl Stage {
 
 fn container(number: u8) -> Result<Container, LabError> {
     let ns = Namespace::new(&format!("c{number}"))?;
-    Ok(Container { ns, address: Ipv4Addr::new(10, 77, 0, number) })
+    Ok(Container { ns, address: Ipv4Addr::new(10, 77, 0, 10 + number) })
 }
 
 fn join(

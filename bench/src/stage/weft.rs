@@ -72,9 +72,11 @@ impl Weft {
         check_mode(mode, &status)?;
         let vni = VNI.to_string();
         let subnet = ["--subnet", "10.77.0.0/24", "--vni", &vni];
-        weft(&[&["network", "create", "bench", "-d", "overlay"], subnet.as_slice()].concat())?;
+        weft(&[&["network", "create", "bench", "-d", "overlay"], subnet.as_slice()].concat())
+            .map_err(without_name)?;
         let address = container.address.to_string();
-        weft(&["network", "connect", "bench", &container.ns.path(), "--name", "c", "--ip", &address])?;
+        weft(&["network", "connect", "bench", &container.ns.path(), "--name", "c", "--ip", &address])
+            .map_err(without_name)?;
         Ok(Self { daemon, status, _directory: directory })
     }
 
@@ -106,11 +108,14 @@ fn check_mode(wanted: Mode, status: &Status) -> Result<(), LabError> {
     Err(LabError::Refused(format!("it took {got} instead: {reason}")))
 }
 
-/// The daemon's last words begin with its own name.
+/// What Weft says begins with its own name, and the command line before it with the way to it.
 fn without_name(error: LabError) -> LabError {
+    let short = |said: String| said.strip_prefix("weft: ").map(str::to_owned).unwrap_or(said);
     match error {
-        LabError::Refused(said) => {
-            LabError::Refused(said.strip_prefix("weft: ").map(str::to_owned).unwrap_or(said))
+        LabError::Refused(said) => LabError::Refused(short(said)),
+        LabError::Command { line, said } => {
+            let words: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
+            LabError::Command { line: format!("weft {}", words.join(" ")), said: short(said) }
         }
         other => other,
     }
@@ -136,6 +141,13 @@ mod tests {
                 "daemon_pid":5,"dataplane_pid":5}}"#
         );
         serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn an_error_is_said_shortly() {
+        let line = "/work/weft -H unix:///tmp/x/weft.sock network connect bench /run/netns/c1".into();
+        let error = without_name(LabError::Command { line, said: "weft: the address is taken".into() });
+        assert_eq!(error.to_string(), "`weft network connect` failed: the address is taken");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Bulk TCP.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::set_socket_linger;
 
 use super::GRACE;
 use super::protocol::Answer;
@@ -13,6 +14,9 @@ use crate::measure::cpu::Look;
 
 /// Bytes per read and per write.
 const BLOCK: usize = 128 * 1024;
+
+/// How long a stream may stand still before its end looks at the clock.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// A listening socket that is about to measure.
 pub(super) struct Receiver {
@@ -41,28 +45,23 @@ impl Receiver {
         daemons: &[u32],
     ) -> io::Result<Answer> {
         let accepted = self.accept(streams)?;
-        let bytes = Arc::new(AtomicU64::new(0));
-        let readers: Vec<_> = accepted
-            .iter()
-            .map(|stream| {
-                let (stream, bytes) = (stream.try_clone()?, Arc::clone(&bytes));
-                Ok(thread::spawn(move || drain(stream, &bytes)))
-            })
-            .collect::<io::Result<_>>()?;
+        let (bytes, enough) = (AtomicU64::new(0), AtomicBool::new(false));
         let look = || Look::now(daemons).map_err(|error| io::Error::other(error.to_string()));
-        thread::sleep(warm_up);
-        let (from, first, before) = (Instant::now(), bytes.load(Ordering::Relaxed), look()?);
-        thread::sleep(window);
-        let (seconds, last, after) = (from.elapsed().as_secs_f64(), bytes.load(Ordering::Relaxed), look()?);
-        for stream in &accepted {
-            // It may have ended by itself, which the count of bytes shows.
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-        drop(accepted);
-        for reader in readers {
-            reader.join().map_err(|_| io::Error::other("a reader panicked"))?;
-        }
-        Ok(Answer::Received { bytes: last - first, seconds, usage: after.since(before) })
+        thread::scope(|scope| {
+            for stream in accepted {
+                scope.spawn(|| drain(stream, &bytes, &enough));
+            }
+            let window = || {
+                thread::sleep(warm_up);
+                let (from, first, before) = (Instant::now(), bytes.load(Ordering::Relaxed), look()?);
+                thread::sleep(window);
+                let (seconds, last) = (from.elapsed().as_secs_f64(), bytes.load(Ordering::Relaxed));
+                Ok(Answer::Received { bytes: last - first, seconds, usage: look()?.since(before) })
+            };
+            let received = window();
+            enough.store(true, Ordering::Relaxed);
+            received
+        })
     }
 
     fn accept(&self, streams: usize) -> io::Result<Vec<TcpStream>> {
@@ -72,6 +71,8 @@ impl Receiver {
             match self.listener.accept() {
                 Ok((stream, _)) => {
                     stream.set_nonblocking(false)?;
+                    stream.set_read_timeout(Some(LOOK))?;
+                    set_socket_linger(&stream, Some(Duration::ZERO))?;
                     accepted.push(stream);
                 }
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
@@ -86,33 +87,50 @@ impl Receiver {
     }
 }
 
-/// Reads until the stream ends, however that happens.
-fn drain(mut stream: TcpStream, bytes: &AtomicU64) {
+/// Reads until the stream ends, however that happens, or it is enough. Closing then resets the connection, which tells
+/// the sender at once.
+fn drain(mut stream: TcpStream, bytes: &AtomicU64, enough: &AtomicBool) {
     let mut block = vec![0; BLOCK];
-    while let Ok(length @ 1..) = stream.read(&mut block) {
-        bytes.fetch_add(length as u64, Ordering::Relaxed);
+    while !enough.load(Ordering::Relaxed) {
+        match stream.read(&mut block) {
+            Ok(0) => return,
+            Ok(length) => {
+                bytes.fetch_add(length as u64, Ordering::Relaxed);
+            }
+            Err(error) if is_timeout(&error) => {}
+            Err(_) => return,
+        }
     }
 }
 
-/// Sends on so many streams until the receiver closes them, or `limit` has passed.
+/// Sends on so many streams until the receiver closes them, or for `limit` and a little longer.
 pub(super) fn send(to: SocketAddrV4, streams: usize, limit: Duration) -> io::Result<()> {
-    let deadline = Instant::now() + limit + GRACE;
     let connected = (0..streams)
         .map(|_| {
             let stream = TcpStream::connect_timeout(&to.into(), GRACE)?;
-            stream.set_write_timeout(Some(limit + GRACE))?;
+            stream.set_write_timeout(Some(LOOK))?;
             Ok(stream)
         })
         .collect::<io::Result<Vec<_>>>()?;
+    let deadline = Instant::now() + limit + Duration::from_secs(1);
     thread::scope(|scope| {
         for mut stream in connected {
             scope.spawn(move || {
                 let block = vec![0x5a; BLOCK];
-                while Instant::now() < deadline && stream.write_all(&block).is_ok() {}
+                while Instant::now() < deadline {
+                    match stream.write(&block) {
+                        Err(error) if !is_timeout(&error) => return,
+                        _ => {}
+                    }
+                }
             });
         }
     });
     Ok(())
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// The IPv4 form of an address; the lab uses no other.
