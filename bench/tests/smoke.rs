@@ -2,7 +2,7 @@
 //! what they claim to be, and that nothing is left behind.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
@@ -52,8 +52,7 @@ fn weft_beside_the_kernel() {
     // Theft and other tests may not make this one fail: every turn counts.
     command.args(["--quick", "--contenders", "weft:udp,kernel", "--variants", "super", "--max-steal", "100"]);
     command.arg("--json").arg(&json).arg("--markdown").arg(&markdown).arg("--svg").arg(&svg);
-    let child =
-        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let pid = child.id();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
@@ -85,10 +84,8 @@ fn a_lab_that_is_interrupted_leaves_nothing_behind() {
     let Some(mut command) = lab() else { return };
     // Long enough to be caught in the middle of it.
     command.args(["--contenders", "kernel,weft:udp", "--variants", "super", "--seconds", "60"]);
-    let child =
-        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
-    let pid = child.id();
-    let mut child = scopeguard(child);
+    let mut child = Guard(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let pid = child.0.id();
     // Four hosts, four containers: everything is built, and a minute of traffic has begun.
     while namespaces_of(pid).len() < 8 {
         assert!(child.0.try_wait().unwrap().is_none(), "it ended by itself");
@@ -100,11 +97,7 @@ fn a_lab_that_is_interrupted_leaves_nothing_behind() {
 }
 
 /// A child that does not outlive a failed test.
-struct Guard(std::process::Child);
-
-fn scopeguard(child: std::process::Child) -> Guard {
-    Guard(child)
-}
+struct Guard(Child);
 
 impl Drop for Guard {
     fn drop(&mut self) {

@@ -36,7 +36,7 @@ use trial::Times;
 use workload::Workload;
 
 /// About how long it takes to build a contender.
-const BUILDING: Duration = Duration::from_secs(2);
+const BUILDING: Duration = Duration::from_secs(1);
 
 /// What the user asked for.
 #[derive(Clone, Debug)]

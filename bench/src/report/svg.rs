@@ -14,7 +14,7 @@ use crate::stage::contender::BASELINE;
 use crate::stage::underlay::Variant;
 
 /// Distances in pixels.
-const LABELS: f64 = 190.0;
+const LABELS: f64 = 216.0;
 const COLUMN: f64 = 330.0;
 const VALUES: f64 = 64.0;
 const TOP: f64 = 108.0;
@@ -29,6 +29,7 @@ const LONGEST: f64 = 4.0;
 const STYLE: &str = "text{font-family:Inter,'Segoe UI',Helvetica,Arial,sans-serif;fill:#1f2933}\
     .h{font-size:21px;font-weight:600}.s{font-size:12px;fill:#616e7c}.c{font-size:13px;font-weight:600}\
     .g{font-size:13px;font-weight:600}.l{font-size:11.5px}.v{font-size:10.5px;fill:#3e4c59}\
+    .v{paint-order:stroke;stroke:#ffffff;stroke-width:3px;stroke-linejoin:round}\
     .k{stroke:#1f2933;stroke-width:1.2}.t{stroke:#e4e7eb}.w{stroke:#1f2933;stroke-width:1;opacity:.65}";
 
 /// One group of bars: a headline of which there are figures.
@@ -44,7 +45,7 @@ pub(crate) fn render(report: &Report) -> String {
     let groups = groups(report);
     let variants = &report.settings.variants;
     let bars: usize = groups.iter().map(|group| group.contenders.len()).sum();
-    let height = TOP + groups.len() as f64 * GROUP + bars as f64 * STEP + 40.0;
+    let height = TOP + groups.len() as f64 * GROUP + bars as f64 * STEP + 58.0;
     let width = MARGIN + LABELS + variants.len() as f64 * COLUMN + MARGIN;
     let scale = Scale { most: most(report, &groups) };
     // Writing to a string does not fail.
@@ -83,6 +84,7 @@ pub(crate) fn render(report: &Report) -> String {
         }
         y += GROUP - 28.0;
     }
+    put(&mut svg, MARGIN, height - 8.0, "s", &report.noise());
     svg += "</svg>\n";
     svg
 }
@@ -138,7 +140,7 @@ fn most(report: &Report, groups: &[Group]) -> f64 {
 
 fn column(svg: &mut String, variant: Variant, left: f64, height: f64, scale: &Scale) {
     put(svg, left, TOP - 12.0, "c", &format!("{variant}: {}", variant.title()));
-    let (top, bottom) = (TOP, height - 30.0);
+    let (top, bottom) = (TOP, height - 48.0);
     let mut tick = 0.0;
     while tick <= scale.most {
         let x = left + scale.x(tick);

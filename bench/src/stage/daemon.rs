@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::command::last_line;
-use super::netns::Namespace;
+use super::netns::{Namespace, PREFIX};
 use crate::error::LabError;
 use crate::interrupt::wait_until;
 
@@ -82,7 +82,8 @@ impl Drop for Daemon {
 
 /// A directory for a daemon's files, removed with the value. Its path is short, for the sockets in it.
 pub(crate) fn directory() -> Result<TempDir, LabError> {
-    let made = tempfile::Builder::new().prefix("weftbench-").tempdir();
+    let prefix = format!("{PREFIX}-{}-", std::process::id());
+    let made = tempfile::Builder::new().prefix(&prefix).tempdir();
     made.map_err(LabError::io("make a directory for a daemon's files"))
 }
 

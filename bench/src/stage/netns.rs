@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -17,8 +18,8 @@ use crate::error::LabError;
 /// Where iproute2 keeps named namespaces.
 const DIRECTORY: &str = "/run/netns";
 
-/// How every name begins; the process id and a running number follow.
-const PREFIX: &str = "weftbench";
+/// How every name begins, of namespaces and of directories; the process id follows.
+pub(super) const PREFIX: &str = "weftbench";
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
@@ -95,19 +96,29 @@ fn remove(name: &str) {
     }
 }
 
-/// Removes the namespaces of runs that were killed before they could do it themselves.
+/// Removes what runs that were killed could not remove themselves: namespaces, the daemons in them, their files.
 pub(crate) fn remove_leftovers() {
-    let Ok(entries) = fs::read_dir(DIRECTORY) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if owner(&name).is_some_and(|pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true)) {
-            eprintln!("removing {name}, left by a run that was killed");
-            remove(&name);
+    for name in leftovers(DIRECTORY.as_ref()) {
+        eprintln!("removing {name}, left by a run that was killed");
+        remove(&name);
+    }
+    let files = std::env::temp_dir();
+    for name in leftovers(&files) {
+        if let Err(error) = fs::remove_dir_all(files.join(&name)) {
+            eprintln!("left behind: {name}: {error}");
         }
     }
 }
 
-/// The process that made a namespace of this name; `None` when it is not one of the lab's.
+/// The lab's names in a directory whose process has gone.
+fn leftovers(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let gone = |pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true);
+    names.filter(|name| owner(name).is_some_and(gone)).collect()
+}
+
+/// The process that made something of this name; `None` when it is not one of the lab's.
 fn owner(name: &str) -> Option<u32> {
     name.strip_prefix(PREFIX)?.strip_prefix('-')?.split('-').next()?.parse().ok()
 }
@@ -115,6 +126,19 @@ fn owner(name: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_the_labs_and_nobodys_is_left_over() {
+        let directory = tempfile::tempdir().unwrap();
+        // No process id is as large as this one.
+        let (own, dead) =
+            (format!("{PREFIX}-{}-0-c", std::process::id()), format!("{PREFIX}-4294967295-0-c"));
+        for name in [own.as_str(), dead.as_str(), "c1"] {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        assert_eq!(leftovers(directory.path()), [dead]);
+        assert!(leftovers(&directory.path().join("nowhere")).is_empty());
+    }
 
     #[test]
     fn a_name_tells_its_owner() {
