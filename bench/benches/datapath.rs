@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use weft_bench::{Lab, address, in_tunnel, remote, tcp_frame, udp_frame};
+use weft_bench::frames::{self, Lab, address, in_tunnel, remote, tcp_frame, udp_frame};
 use weft_dataplane::datapath::Frame;
 use weft_dataplane::offload::checksum::recognise;
 use weft_dataplane::offload::{Offload, segments};
@@ -26,7 +26,7 @@ fn decap(c: &mut Criterion) {
         let lab = Lab::new(ports, macs);
         let mut datagrams: Vec<_> =
             (0..macs.min(1_024)).map(|n| in_tunnel(&udp_frame(remote(n), address(n % ports), 18))).collect();
-        let peer = Vtep::new(weft_bench::PEER.into());
+        let peer = Vtep::new(frames::PEER.into());
         let mut next = 0;
         let mut step = || {
             let count = datagrams.len();

@@ -13,6 +13,7 @@
 //! reason printed and recorded.
 
 pub mod cmd;
+pub mod config;
 pub mod daemon;
 pub mod frame;
 pub mod kernel_vtep;

@@ -220,6 +220,27 @@ impl Container {
         let ns = Namespace::new(&format!("c{number}"));
         // Fewer frames of the kernel's own making; the tests of IPv6 switch it on again.
         ns.sysctl("ipv6/conf/default/router_solicitations", "0");
+        Self::connect_namespace(daemon, network, number, options, ns)
+    }
+
+    /// One that says nothing of itself and answers nothing: every frame that comes from it is a test's own.
+    #[track_caller]
+    pub fn silent(daemon: &Daemon, network: &str, number: u8) -> Self {
+        let ns = Namespace::new(&format!("c{number}"));
+        ns.sysctl("ipv6/conf/default/disable_ipv6", "1");
+        let container = Self::connect_namespace(daemon, network, number, &[], ns);
+        container.ns.ip(&["address", "flush", "dev", "eth0"]);
+        container
+    }
+
+    #[track_caller]
+    fn connect_namespace(
+        daemon: &Daemon,
+        network: &str,
+        number: u8,
+        options: &[&str],
+        ns: Namespace,
+    ) -> Self {
         let (name, ip) = (format!("c{number}"), Ipv4Addr::new(10, 77, 0, number));
         let (path, address) = (ns.path(), ip.to_string());
         let line = ["network", "connect", network, &path, "--name", &name, "--ip", &address];

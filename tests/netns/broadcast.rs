@@ -140,7 +140,8 @@ fn the_group_after_the_reserved_ones_is_relayed() {
 fn a_storm_is_limited_at_its_port_and_unicast_passes_unharmed() {
     need!(Root, Tun);
     let wire = Wire::with(Family::V4, &["-o", "storm_kpps=1"]);
-    let [storming, quiet, other] = [11, 12, 13].map(|number| wire.container(number));
+    let [storming, quiet, other] =
+        [11, 12, 13].map(|number| Container::silent(&wire.daemon, NETWORK, number));
     let (before, storm) = (wire.daemon.stats(), cookie("storm"));
     let mut heard = 0;
     for _ in 0..200 {

@@ -3,12 +3,9 @@
 use harness::daemon::Stats;
 use harness::frame::{self, Station, cookie};
 use harness::need;
-use harness::netns::Namespace;
 use harness::random::Random;
-use harness::raw::RawSocket;
 use harness::wait;
 use harness::wire::{Container, NETWORK, VNI, Wire};
-use std::net::Ipv4Addr;
 
 /// How many pieces of nonsense each test sends.
 const NONSENSE: u64 = 4_000;
@@ -19,18 +16,6 @@ const BURST: u64 = 100;
 /// Verdicts of any kind.
 fn verdicts(stats: &Stats) -> u64 {
     stats.packets + stats.dropped()
-}
-
-/// A container that says nothing of itself and answers nothing, so that every verdict counted is for a frame of ours.
-fn silent_container(wire: &Wire, network: &str, number: u8) -> Container {
-    let ns = Namespace::new(&format!("c{number}"));
-    ns.sysctl("ipv6/conf/default/disable_ipv6", "1");
-    let (name, ip) = (format!("c{number}"), Ipv4Addr::new(10, 77, 0, number));
-    let (path, address) = (ns.path(), ip.to_string());
-    wire.daemon.weft(&["network", "connect", network, &path, "--name", &name, "--ip", &address]).must();
-    ns.ip(&["address", "flush", "dev", "eth0"]);
-    let station = Station { mac: ns.mac("eth0"), ip };
-    Container { tap: RawSocket::open(&ns, "eth0"), station, name, ns }
 }
 
 /// Sends `NONSENSE` pieces and holds the daemon to one verdict for each.
@@ -61,7 +46,7 @@ fn still_serves(wire: &Wire, a: &Container, b: &Container) {
 fn random_bytes_on_the_tunnel_port() {
     need!(Root, Tun);
     let mut wire = Wire::blue();
-    let [a, b] = [11, 12].map(|number| silent_container(&wire, NETWORK, number));
+    let [a, b] = [11, 12].map(|number| Container::silent(&wire.daemon, NETWORK, number));
     let mut random = Random::new(2);
     each_ends_in_a_verdict(&mut wire, |wire| {
         let length = random.below(1_400);
@@ -74,7 +59,7 @@ fn random_bytes_on_the_tunnel_port() {
 fn random_frames_behind_a_good_header() {
     need!(Root, Tun);
     let mut wire = Wire::blue();
-    let [a, b] = [11, 12].map(|number| silent_container(&wire, NETWORK, number));
+    let [a, b] = [11, 12].map(|number| Container::silent(&wire.daemon, NETWORK, number));
     let mut random = Random::new(3);
     each_ends_in_a_verdict(&mut wire, |wire| {
         let inner = mutilated(&mut random, Station::made_up(50), a.station);
@@ -87,7 +72,7 @@ fn random_frames_behind_a_good_header() {
 fn random_bytes_from_a_container() {
     need!(Root, Tun);
     let mut wire = Wire::blue();
-    let [a, b] = [11, 12].map(|number| silent_container(&wire, NETWORK, number));
+    let [a, b] = [11, 12].map(|number| Container::silent(&wire.daemon, NETWORK, number));
     let mut random = Random::new(4);
     each_ends_in_a_verdict(&mut wire, |_| {
         // The kernel takes no frame without a whole Ethernet header.
@@ -102,8 +87,8 @@ fn mutilated_frames_from_a_container_that_may_say_anything() {
     need!(Root, Tun);
     let mut wire = Wire::blue();
     wire.create("red", 7002, "10.77.0.0/24", &["-o", "anti_spoof=off", "-o", "vlan=pass"]);
-    let [a, b] = [11, 12].map(|number| silent_container(&wire, NETWORK, number));
-    let wild = silent_container(&wire, "red", 13);
+    let [a, b] = [11, 12].map(|number| Container::silent(&wire.daemon, NETWORK, number));
+    let wild = Container::silent(&wire.daemon, "red", 13);
     let mut random = Random::new(5);
     each_ends_in_a_verdict(&mut wire, |_| {
         wild.tap.send(&mutilated(&mut random, wild.station, Station::EVERYBODY))

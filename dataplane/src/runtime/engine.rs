@@ -5,22 +5,16 @@
 
 use std::fmt;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
-
 use super::capture::CaptureTap;
-use crate::datapath::{Datapath, Frame, Judged};
+use super::outputs::Outputs;
+use crate::datapath::{Datapath, Frame};
 use crate::io::pcap::Direction;
 use crate::io::{FRAME_MAX, FrameIo, UnderlayRx, UnderlayTx};
-use crate::offload::checksum::complete;
 use crate::offload::coalesce::{Coalescer, Joined};
-use crate::offload::segments;
 use crate::switch::Segment;
 use crate::tables::{PortId, SegmentId, Tables};
 use crate::time::Moment;
-use crate::tunnel::Vtep;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::vxlan;
 
 /// Frames taken from one port before the next one has its turn.
 pub(crate) const BUDGET: usize = 64;
@@ -45,16 +39,9 @@ pub struct Engine {
 
 /// Where a frame from the tunnel is delivered, and whose loss it would be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Delivery {
-    port: PortId,
-    segment: SegmentId,
-}
-
-/// Everything a frame can leave through.
-struct Outputs {
-    datapath: Datapath,
-    ports: HashMap<PortId, Box<dyn FrameIo>, FixedState>,
-    tx: Option<Box<dyn UnderlayTx>>,
+pub(super) struct Delivery {
+    pub(super) port: PortId,
+    pub(super) segment: SegmentId,
 }
 
 /// What a round works with.
@@ -75,8 +62,7 @@ impl Engine {
     /// An engine without ports.
     #[must_use]
     pub fn new(datapath: Datapath, tx: Option<Box<dyn UnderlayTx>>) -> Self {
-        let ports = HashMap::with_hasher(FixedState::default());
-        let outputs = Outputs { datapath, ports, tx };
+        let outputs = Outputs::new(datapath, tx);
         Self { buffer: vec![0; FRAME_MAX].into(), joining: Coalescer::default(), outputs }
     }
 
@@ -170,83 +156,9 @@ impl<'f> From<&'f Frame<'_>> for Joined<'f, ()> {
 }
 
 impl Round<'_> {
-    fn record(&self, segment: &Segment, port: PortId, direction: Direction, frame: &[u8]) {
+    pub(super) fn record(&self, segment: &Segment, port: PortId, direction: Direction, frame: &[u8]) {
         for capture in self.captures {
             capture.offer(segment.id, port, direction, frame);
-        }
-    }
-}
-
-impl Outputs {
-    fn carry_out(&mut self, round: Round<'_>, mut judged: Judged<'_, '_>) {
-        let Some(segment) = judged.segment else { return };
-        match judged.verdict {
-            Verdict::Drop(_) => {}
-            Verdict::Deliver(port) => self.deliver(round, segment, port, &Joined::from(&judged.frame)),
-            Verdict::Transmit(vtep) => {
-                self.transmit(round, segment, &mut judged.frame, std::iter::once(vtep));
-            }
-            Verdict::Flood => {
-                for port in judged.flood_ports() {
-                    self.deliver(round, segment, port, &Joined::from(&judged.frame));
-                }
-                let vteps = judged.flood_vteps();
-                self.transmit(round, segment, &mut judged.frame, vteps);
-            }
-        }
-    }
-
-    fn deliver_joined(&mut self, round: Round<'_>, joined: &Joined<'_, Delivery>) {
-        // The segment was there when the round began, and the round's tables do not change.
-        if let Some(segment) = round.tables.segment(joined.to.segment) {
-            self.deliver(round, segment, joined.to.port, joined);
-        }
-    }
-
-    fn deliver<K>(&mut self, round: Round<'_>, segment: &Segment, port: PortId, frame: &Joined<'_, K>) {
-        let sent = match self.ports.get_mut(&port) {
-            Some(io) => io.send(frame.bytes, frame.offload),
-            None => Err(DropReason::PortGone),
-        };
-        match sent {
-            Ok(()) => round.record(segment, port, Direction::Outbound, frame.bytes),
-            Err(reason) => self.datapath.lost(round.tables, Some(segment), reason, frame.count),
-        }
-    }
-
-    /// Sends the frame to each of `vteps`: whole where the underlay takes it so, otherwise cut into what it can carry.
-    fn transmit(
-        &mut self,
-        round: Round<'_>,
-        segment: &Segment,
-        frame: &mut Frame<'_>,
-        vteps: impl Iterator<Item = Vtep>,
-    ) {
-        let lost = |reason| self.datapath.lost(round.tables, Some(segment), reason, 1);
-        let mut vteps = vteps.peekable();
-        let Some(envelope) = self.datapath.envelope(segment, frame.bytes) else { return };
-        if vteps.peek().is_none() {
-            return;
-        }
-        let Some(tx) = &mut self.tx else { return lost(DropReason::UnderlayUnreachable) };
-        if frame.offload.gso.is_none() {
-            complete(frame.bytes, &mut frame.offload);
-        }
-        let pieces = match segments(frame.bytes, frame.offload) {
-            Ok(pieces) => pieces,
-            Err(e) => return lost(e.into()),
-        };
-        for vtep in vteps {
-            if tx.send_whole(vtep, &envelope, segment.id, frame.bytes, frame.offload) {
-                continue;
-            }
-            for index in 0..pieces.len() {
-                let room = tx.stage(vxlan::HEADER_LEN + pieces.max_len());
-                let (header, inner) = room.split_at_mut(vxlan::HEADER_LEN);
-                header.copy_from_slice(&envelope.vxlan);
-                let len = pieces.write(index, inner);
-                tx.commit(vtep, &envelope, segment.id, vxlan::HEADER_LEN + len);
-            }
         }
     }
 }

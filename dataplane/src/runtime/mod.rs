@@ -26,6 +26,7 @@
 pub mod capture;
 mod engine;
 mod handle;
+mod outputs;
 mod worker;
 
 pub use capture::{Capture, CaptureFilter};

@@ -139,3 +139,41 @@ fn a_super_frame_whose_debt_is_not_its_own_is_not_cut() {
     let drops: Vec<_> = net.host(1).tables.totals().nonzero_drops().collect();
     assert_eq!(drops, [(DropReason::Unsegmentable, 1)]);
 }
+
+/// A port whose kernel takes no super-frames.
+struct Plain(crate::io::memory::MemoryPort);
+
+impl FrameIo for Plain {
+    fn recv(&mut self, buffer: &mut [u8]) -> Result<Option<Received>, Gone> {
+        self.0.recv(buffer)
+    }
+
+    fn send(&mut self, frame: &[u8], offload: Offload) -> Result<(), DropReason> {
+        if offload.gso.is_some() { Err(DropReason::PortRefused) } else { self.0.send(frame, offload) }
+    }
+
+    fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        None
+    }
+}
+
+#[test]
+fn a_port_that_refuses_super_frames_gets_segments_and_nothing_is_lost() {
+    let mut net = Net::of(1);
+    let (near, far) = crate::io::memory::MemoryPort::pair();
+    let host = net.host(1);
+    host.engine.attach(PortId(12), Box::new(Plain(near)));
+    host.ends.insert(12, far);
+    for _ in 0..2 {
+        net.send_owing(1, 11, &super_frame(11, 12, &payload()), WHOLE);
+        let mut received = Vec::new();
+        for ((_, port), frame, offload) in net.delivered() {
+            assert_eq!((port, offload), (12, Offload::NONE));
+            let (sequence, part) = segment(&frame);
+            assert_eq!(sequence as usize, 1_000 + received.len());
+            received.extend(part);
+        }
+        assert_eq!(received, payload());
+    }
+    net.assert_nothing_dropped();
+}

@@ -1,0 +1,156 @@
+//! Who takes part, and how they are called.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A way of joining two containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contender {
+    /// A veth and nothing else: the ceiling.
+    Plain,
+    /// A VTEP on each host; the first one sends.
+    Pair(End, End),
+}
+
+/// What a host does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The kernel's veth, bridge and vxlan.
+    Kernel,
+    /// Weft with this underlay mode.
+    Weft(Mode),
+    /// Open vSwitch's userspace datapath.
+    Ovs,
+}
+
+/// How Weft drives the underlay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Its own choice.
+    Auto,
+    /// One datagram a packet.
+    Udp,
+    /// UDP segmentation and receive offload.
+    UdpGso,
+    /// Whole tunnelled super-frames.
+    TunnelGso,
+}
+
+impl Mode {
+    /// All of them.
+    const ALL: [Self; 4] = [Self::Auto, Self::Udp, Self::UdpGso, Self::TunnelGso];
+
+    /// As in Weft's configuration.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Udp => "udp",
+            Self::UdpGso => "udp-gso",
+            Self::TunnelGso => "tunnel-gso",
+        }
+    }
+}
+
+/// What all others are compared with.
+pub(crate) const BASELINE: Contender = Contender::Pair(End::Kernel, End::Kernel);
+
+/// Everybody, in the order of the report.
+pub(crate) fn everybody() -> Vec<Contender> {
+    let both = |end| Contender::Pair(end, end);
+    let weft = [Mode::TunnelGso, Mode::UdpGso, Mode::Udp].map(|mode| both(End::Weft(mode)));
+    let auto = End::Weft(Mode::Auto);
+    let mixed = [Contender::Pair(auto, End::Kernel), Contender::Pair(End::Kernel, auto)];
+    [&[BASELINE, Contender::Plain], weft.as_slice(), &[both(End::Ovs)], &mixed].concat()
+}
+
+impl Contender {
+    /// Whether both hosts do the same, so that both directions make sense.
+    pub(crate) fn is_symmetric(self) -> bool {
+        match self {
+            Self::Plain => true,
+            Self::Pair(near, far) => near == far,
+        }
+    }
+
+    /// Whether any host does `wanted`.
+    pub(crate) fn has(self, wanted: impl Fn(End) -> bool) -> bool {
+        matches!(self, Self::Pair(near, far) if wanted(near) || wanted(far))
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kernel => f.write_str("kernel"),
+            Self::Weft(mode) => write!(f, "weft:{}", mode.name()),
+            Self::Ovs => f.write_str("ovs"),
+        }
+    }
+}
+
+impl fmt::Display for Contender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain => f.write_str("veth"),
+            Self::Pair(near, far) if near == far => near.fmt(f),
+            Self::Pair(near, far) => write!(f, "{near}/{far}"),
+        }
+    }
+}
+
+/// A name that is nobody's.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "`{0}` is none of kernel, veth, ovs, weft:MODE (auto, udp, udp-gso, tunnel-gso), or two of them as FROM/TO"
+)]
+pub(crate) struct UnknownContender(String);
+
+impl FromStr for Contender {
+    type Err = UnknownContender;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unknown = || UnknownContender(text.to_owned());
+        if text == "veth" {
+            return Ok(Self::Plain);
+        }
+        let (near, far) = text.split_once('/').unwrap_or((text, text));
+        Ok(Self::Pair(end(near).ok_or_else(unknown)?, end(far).ok_or_else(unknown)?))
+    }
+}
+
+fn end(text: &str) -> Option<End> {
+    match text {
+        "kernel" => Some(End::Kernel),
+        "ovs" => Some(End::Ovs),
+        _ => {
+            let name = text.strip_prefix("weft:")?;
+            Mode::ALL.into_iter().find(|mode| mode.name() == name).map(End::Weft)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_is_called_as_on_the_command_line() {
+        for contender in everybody() {
+            assert_eq!(contender.to_string().parse(), Ok(contender));
+        }
+    }
+
+    #[test]
+    fn strangers_are_named() {
+        for text in ["", "weft", "weft:", "weft:fast", "kernel/", "veth/kernel", "a/b/c"] {
+            assert_eq!(text.parse::<Contender>(), Err(UnknownContender(text.to_owned())));
+        }
+    }
+
+    #[test]
+    fn mixed_pairs_go_one_way() {
+        let mixed: Contender = "kernel/weft:udp".parse().unwrap();
+        assert!(!mixed.is_symmetric() && BASELINE.is_symmetric() && Contender::Plain.is_symmetric());
+        assert!(mixed.has(|end| matches!(end, End::Weft(_))) && !mixed.has(|end| end == End::Ovs));
+    }
+}

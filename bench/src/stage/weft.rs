@@ -1,0 +1,160 @@
+//! Weft: a real daemon, met through its executable, configuration file and command line.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::command::finish;
+use super::contender::Mode;
+use super::daemon::{Daemon, directory, text};
+use super::underlay::Host;
+use super::{Container, VNI};
+use crate::error::LabError;
+
+/// How long a command of its command line may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A daemon on one host with one container.
+#[derive(Debug)]
+pub(super) struct Weft {
+    daemon: Daemon,
+    status: Status,
+    /// Removed last.
+    _directory: TempDir,
+}
+
+/// What is read of `weft status --format json`.
+#[derive(Debug, Deserialize)]
+struct Status {
+    ready: bool,
+    underlay_mode: Option<String>,
+    underlay_reason: Option<String>,
+    workers: usize,
+    daemon_pid: u32,
+    dataplane_pid: u32,
+}
+
+impl Weft {
+    /// Starts a daemon on `host` and connects the container.
+    ///
+    /// # Errors
+    /// [`LabError::Refused`] when it does not offer the mode.
+    pub(super) fn join(
+        executable: &Path,
+        mode: Mode,
+        host: &Host,
+        container: &Container,
+        peer: Ipv4Addr,
+    ) -> Result<Self, LabError> {
+        let directory = directory()?;
+        let file = directory.path().join("config.toml");
+        let written = std::fs::write(&file, configuration(directory.path(), mode, host.address, peer));
+        written.map_err(LabError::io(format!("write {}", file.display())))?;
+        let mut command = Command::new(executable);
+        command.arg("daemon").arg("--config").arg(&file).env_clear();
+        let mut daemon = Daemon::start(&host.ns, command, directory.path().join("log"))?;
+
+        let api = format!("unix://{}", directory.path().join("run/weft.sock").display());
+        let weft = |args: &[&str]| {
+            let mut command = Command::new(executable);
+            command.args(["-H", &api]).args(args).env_clear();
+            finish(command, LIMIT)
+        };
+        let status = || {
+            let shown = weft(&["status", "--format", "json"]).ok()?;
+            serde_json::from_str::<Status>(&shown).ok().filter(|status| status.ready)
+        };
+        let status = daemon.ready("the daemon is ready", status).map_err(without_name)?;
+        check_mode(mode, &status)?;
+        let vni = VNI.to_string();
+        let subnet = ["--subnet", "10.77.0.0/24", "--vni", &vni];
+        weft(&[&["network", "create", "bench", "-d", "overlay"], subnet.as_slice()].concat())
+            .map_err(without_name)?;
+        let address = container.address.to_string();
+        weft(&["network", "connect", "bench", &container.ns.path(), "--name", "c", "--ip", &address])
+            .map_err(without_name)?;
+        Ok(Self { daemon, status, _directory: directory })
+    }
+
+    /// Its processes.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        let mut pids = vec![self.daemon.pid(), self.status.daemon_pid, self.status.dataplane_pid];
+        pids.sort_unstable();
+        pids.dedup();
+        pids
+    }
+
+    /// What it says of itself.
+    pub(super) fn note(&self) -> String {
+        let mode = self.status.underlay_mode.as_deref().unwrap_or("no underlay");
+        let reason = self.status.underlay_reason.as_deref().map(|reason| format!(" ({reason})"));
+        let workers = self.status.workers;
+        let s = if workers == 1 { "" } else { "s" };
+        format!("{mode}{}, {workers} worker{s}", reason.unwrap_or_default())
+    }
+}
+
+/// A daemon that was given a mode may choose a lesser one and say why.
+fn check_mode(wanted: Mode, status: &Status) -> Result<(), LabError> {
+    let got = status.underlay_mode.as_deref().unwrap_or("none");
+    if wanted == Mode::Auto || got == wanted.name() {
+        return Ok(());
+    }
+    let reason = status.underlay_reason.as_deref().unwrap_or("it gives no reason");
+    Err(LabError::Refused(format!("it took {got} instead: {reason}")))
+}
+
+/// What Weft says begins with its own name, and the command line before it with the way to it.
+fn without_name(error: LabError) -> LabError {
+    let short = |said: String| said.strip_prefix("weft: ").map(str::to_owned).unwrap_or(said);
+    match error {
+        LabError::Refused(said) => LabError::Refused(short(said)),
+        LabError::Command { line, said } => {
+            let words: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
+            LabError::Command { line: format!("weft {}", words.join(" ")), said: short(said) }
+        }
+        other => other,
+    }
+}
+
+fn configuration(directory: &Path, mode: Mode, address: Ipv4Addr, peer: Ipv4Addr) -> String {
+    let (here, mode) = (text(directory), mode.name());
+    format!(
+        "state_dir = \"{here}/state\"\nrun_dir = \"{here}/run\"\n\
+         [underlay]\naddress = \"{address}\"\nmode = \"{mode}\"\n\
+         [[peer]]\naddress = \"{peer}\"\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(mode: &str, reason: Option<&str>) -> Status {
+        let reason = reason.map_or("null".into(), |reason| format!("\"{reason}\""));
+        let text = format!(
+            r#"{{"node":"a","ready":true,"underlay_mode":"{mode}","underlay_reason":{reason},"workers":1,
+                "daemon_pid":5,"dataplane_pid":5}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn an_error_is_said_shortly() {
+        let line = "/work/weft -H unix:///tmp/x/weft.sock network connect bench /run/netns/c1".into();
+        let error = without_name(LabError::Command { line, said: "weft: the address is taken".into() });
+        assert_eq!(error.to_string(), "`weft network connect` failed: the address is taken");
+    }
+
+    #[test]
+    fn a_mode_that_is_not_in_effect_is_refused_with_its_reason() {
+        assert!(check_mode(Mode::Udp, &status("udp", None)).is_ok());
+        assert!(check_mode(Mode::Auto, &status("udp", None)).is_ok());
+        let error = check_mode(Mode::TunnelGso, &status("udp-gso", Some("no uplink"))).unwrap_err();
+        assert_eq!(error.to_string(), "it took udp-gso instead: no uplink");
+    }
+}

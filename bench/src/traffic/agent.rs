@@ -1,0 +1,55 @@
+//! The agent's own loop.
+
+use std::io::{self, BufRead, Write};
+use std::process::ExitCode;
+
+use super::protocol::{Answer, Task};
+use super::{rr, tcp, udp};
+
+/// Reads tasks until standard input ends.
+pub(crate) fn serve() -> ExitCode {
+    let mut counter = None;
+    for line in io::stdin().lock().lines() {
+        let answer = match line.map(|line| serde_json::from_str(&line)) {
+            Ok(Ok(task)) => perform(task, &mut counter).unwrap_or_else(|e| Answer::Failed(e.to_string())),
+            Ok(Err(error)) => Answer::Failed(format!("not a task: {error}")),
+            Err(_) => return ExitCode::FAILURE,
+        };
+        // Nobody listens any more: the lab has gone.
+        if say(&answer).is_err() {
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn perform(task: Task, counter: &mut Option<udp::Counter>) -> io::Result<Answer> {
+    match task {
+        Task::TcpReceive { on, streams, warm_up, measure, daemons } => {
+            let receiver = tcp::Receiver::listen(on)?;
+            say(&Answer::Ready(receiver.address()?))?;
+            receiver.measure(streams, warm_up, measure, &daemons)
+        }
+        Task::TcpSend { to, streams, limit } => tcp::send(to, streams, limit).map(|()| Answer::Done),
+        Task::UdpReceive { on } => {
+            let made = udp::Counter::start(on)?;
+            let address = made.address();
+            *counter = Some(made);
+            Ok(Answer::Ready(address))
+        }
+        Task::UdpSend { to, payload, rate, time, mark } => udp::send(to, payload, rate, time, mark),
+        Task::UdpCount { mark, sent } => match counter {
+            Some(counter) => Ok(counter.count(mark, sent)),
+            None => Err(io::Error::other("nothing was listening")),
+        },
+        Task::Echo { on } => rr::echo(on).map(Answer::Ready),
+        Task::RequestResponse { to, warm_up, measure } => rr::request(to, warm_up, measure),
+    }
+}
+
+fn say(answer: &Answer) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, answer)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
