@@ -111,7 +111,7 @@ pub async fn choose(mode: Mode, address: IpAddr, workers: usize) -> Result<Choic
     }
 }
 
-/// Without the device's help the kernel cuts super-frames itself. That works, but measures no better than sockets: only
+/// Without the device's help the kernel cuts super-frames itself. That works, but measures hardly better than sockets: only
 /// `forced` asks for it.
 async fn build(address: IpAddr, workers: usize, forced: bool) -> Result<Road, Refusal> {
     let link = Netns::current()?.link()?;
