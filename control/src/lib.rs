@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The [`network`] room decides and remembers; [`model`] has the nouns, [`ipam`] the addresses. [`sandbox`] enters other
-//! namespaces, [`underlay`] finds the next hops of super-frames. Packets are none of this crate's business: they are the dataplane's.
+//! namespaces, [`underlay`] finds the next hops of super-frames. Packets are none of this crate's business: they are
+//! the dataplane's.
 
 pub mod api;
 pub mod cli;
