@@ -150,6 +150,7 @@ pub struct Ground {
 #[derive(Debug)]
 pub struct Tables {
     segments: Vec<Segment>,
+    by_id: HashMap<SegmentId, usize, FixedState>,
     by_vni: HashMap<Vni, usize, FixedState>,
     ports: HashMap<PortId, Port, FixedState>,
     vtep_ports: VtepPorts,
@@ -165,6 +166,7 @@ impl Tables {
     pub fn empty(ground: &Ground) -> Self {
         Self {
             segments: Vec::new(),
+            by_id: HashMap::with_hasher(FixedState::with_seed(ground.seed)),
             by_vni: HashMap::with_hasher(FixedState::with_seed(ground.seed)),
             ports: HashMap::with_hasher(FixedState::with_seed(ground.seed)),
             vtep_ports: VtepPorts::default(),
@@ -178,22 +180,20 @@ impl Tables {
         check_sizes(spec)?;
         let mut tables = Self::empty(ground);
         tables.nowhere = Arc::clone(&previous.nowhere);
-        let old: HashMap<SegmentId, &Segment, FixedState> =
-            previous.segments.iter().map(|s| (s.id, s)).collect();
-        let mut index = HashMap::with_hasher(FixedState::default());
         for segment in &spec.segments {
-            if index.insert(segment.id, tables.segments.len()).is_some() {
+            if tables.by_id.insert(segment.id, tables.segments.len()).is_some() {
                 return Err(TablesError::DuplicateSegment(segment.id));
             }
-            tables.add_segment(segment, old.get(&segment.id).copied(), ground)?;
+            tables.add_segment(segment, previous.segment(segment.id), ground)?;
         }
         for port in &spec.ports {
-            let &segment = index.get(&port.segment).ok_or(TablesError::NoSegment(port.id, port.segment))?;
+            let &segment =
+                tables.by_id.get(&port.segment).ok_or(TablesError::NoSegment(port.id, port.segment))?;
             tables.add_port(port, segment, previous)?;
         }
         tables.vtep_ports = vtep_ports(&tables.segments, ground);
         tables.check_macs()?;
-        tables.retire(previous, |id| index.contains_key(&id));
+        tables.retire(previous);
         // Nothing fails from here on: shared state changes only for tables that will be used.
         tables.segments.iter_mut().for_each(|s| s.ports.sort_unstable());
         tables.settle();
@@ -209,7 +209,7 @@ impl Tables {
     /// The segment named `id`.
     #[must_use]
     pub fn segment(&self, id: SegmentId) -> Option<&Segment> {
-        self.segments.iter().find(|s| s.id == id)
+        self.by_id.get(&id).map(|&i| &self.segments[i])
     }
 
     /// The segment with this VNI.
@@ -311,9 +311,9 @@ impl Tables {
         Ok(())
     }
 
-    fn retire(&mut self, previous: &Self, stays: impl Fn(SegmentId) -> bool) {
+    fn retire(&mut self, previous: &Self) {
         self.retired = previous.retired.clone();
-        for gone in previous.segments.iter().filter(|s| !stays(s.id)) {
+        for gone in previous.segments.iter().filter(|s| !self.by_id.contains_key(&s.id)) {
             self.retired += &gone.totals();
         }
     }
