@@ -35,6 +35,7 @@ pub struct Engine {
     buffer: Box<[u8]>,
     joining: Coalescer<Delivery>,
     outputs: Outputs,
+    received: usize,
 }
 
 /// Where a frame from the tunnel is delivered, and whose loss it would be.
@@ -63,7 +64,7 @@ impl Engine {
     #[must_use]
     pub fn new(datapath: Datapath, tx: Option<Box<dyn UnderlayTx>>) -> Self {
         let outputs = Outputs::new(datapath, tx);
-        Self { buffer: vec![0; FRAME_MAX].into(), joining: Coalescer::default(), outputs }
+        Self { buffer: vec![0; FRAME_MAX].into(), joining: Coalescer::default(), outputs, received: 0 }
     }
 
     /// Adds a port, or replaces it.
@@ -92,6 +93,11 @@ impl Engine {
         self.underlay_round(Round { tables, captures: &[], now }, rx)
     }
 
+    /// How many bytes have come in since this was last asked.
+    pub(crate) fn take_received(&mut self) -> usize {
+        std::mem::take(&mut self.received)
+    }
+
     /// Sends what was collected for the underlay.
     pub fn flush(&mut self, tables: &Tables) {
         let Some(tx) = &mut self.outputs.tx else { return };
@@ -111,6 +117,7 @@ impl Engine {
                 Ok(None) => return Progress::Empty,
                 Err(_) => return Progress::Gone,
             };
+            self.received += received.len;
             let bytes = &mut self.buffer[..received.len];
             round.record(segment, id, Direction::Inbound, bytes);
             let Ok(offload) = received.offload else {
@@ -125,10 +132,11 @@ impl Engine {
     }
 
     pub(crate) fn underlay_round(&mut self, round: Round<'_>, rx: &mut dyn UnderlayRx) -> usize {
-        let Self { joining, outputs, .. } = self;
+        let Self { joining, outputs, received, .. } = self;
         let count = rx.fill();
         for index in 0..count {
             let datagram = rx.datagram(index);
+            *received += datagram.payload.len();
             let (sender, ecn) = (datagram.sender, datagram.ecn);
             let judged = outputs.datapath.from_tunnel(round.tables, sender, ecn, datagram.payload, round.now);
             match (judged.verdict, judged.segment) {

@@ -21,12 +21,15 @@
 //! Tables, captures and the clock are [`Shared`]; workers read them once per round and never wait for control. Commands
 //! are for what a worker owns alone: its descriptors.
 //!
+//! Before it sleeps, a worker whose traffic is light and answered soon looks again for a moment (`pace`).
+//!
 //! Fairness: a round takes at most 64 frames from each ready port before it goes on to the next one.
 
 pub mod capture;
 mod engine;
 mod handle;
 mod outputs;
+mod pace;
 mod worker;
 
 pub use capture::{Capture, CaptureFilter};

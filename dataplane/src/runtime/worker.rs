@@ -10,6 +10,7 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 
 use super::engine::{Engine, Progress, Round};
+use super::pace::{self, Pace};
 use super::{Event, Shared};
 use crate::io::{FrameIo, UnderlayRx};
 use crate::tables::PortId;
@@ -57,6 +58,7 @@ pub(super) struct Worker {
     epoll: OwnedFd,
     wake: Arc<OwnedFd>,
     next_sweep: Moment,
+    pace: Pace,
 }
 
 impl Worker {
@@ -76,7 +78,8 @@ impl Worker {
         }
         let waker = Waker(Arc::clone(&wake));
         let next_sweep = shared.now();
-        Ok((Self { index, shared, engine, rx, commands, events, epoll, wake, next_sweep }, waker))
+        let pace = Pace::default();
+        Ok((Self { index, shared, engine, rx, commands, events, epoll, wake, next_sweep, pace }, waker))
     }
 
     /// Runs until told to stop.
@@ -88,11 +91,37 @@ impl Worker {
                 return;
             }
             self.round(&ready);
+            self.pace.round(self.engine.take_received());
         }
     }
 
-    fn wait(&self, ready: &mut Vec<u64>) {
+    /// Waits for events, awake for a while if that has been worth it.
+    fn wait(&mut self, ready: &mut Vec<u64>) {
+        if self.pace.looks() {
+            let found = self.look(ready);
+            self.pace.looked(found);
+            if found {
+                return;
+            }
+        }
         let patience = (self.index == 0).then(|| self.next_sweep.since(self.shared.now()));
+        self.collect(ready, patience);
+    }
+
+    /// Asks for events until there are some or the window has passed.
+    fn look(&self, ready: &mut Vec<u64>) -> bool {
+        let start = self.shared.now();
+        loop {
+            self.collect(ready, Some(Duration::ZERO));
+            if !ready.is_empty() || self.shared.now().since(start) > pace::WINDOW {
+                return !ready.is_empty();
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// What is ready, after at most `patience`; `None`: as long as it takes.
+    fn collect(&self, ready: &mut Vec<u64>, patience: Option<Duration>) {
         let patience = patience.and_then(|p| Timespec::try_from(p).ok());
         let mut events =
             [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }; EVENTS];
