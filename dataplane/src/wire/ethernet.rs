@@ -1,6 +1,7 @@
 //! Ethernet II: two addresses and an EtherType.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -10,8 +11,16 @@ use super::{ParseError, array, be16};
 pub const HEADER_LEN: usize = 14;
 
 /// A 48-bit Ethernet address.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MacAddr(pub [u8; 6]);
+
+/// As one number: a hasher takes bytes one call at a time, and a frame's two addresses are hashed for every frame.
+impl Hash for MacAddr {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.to_u64());
+    }
+}
 
 impl MacAddr {
     /// `ff:ff:ff:ff:ff:ff`, every station.
