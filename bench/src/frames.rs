@@ -48,7 +48,7 @@ impl Lab {
         let spec = TablesSpec { segments: vec![segment], ports: ports.collect() };
         #[expect(clippy::expect_used, reason = "the specification above is valid")]
         let tables = Tables::build(&spec, &Tables::empty(&ground), &ground).expect("valid tables");
-        let lab = Self { tables, datapath: Datapath::new(0, 7) };
+        let mut lab = Self { tables, datapath: Datapath::new(0, 7).remembering() };
         for n in 0..macs {
             let mut datagram = in_tunnel(&udp_frame(remote(n), address(0), 18));
             let _ = lab.datapath.from_tunnel(

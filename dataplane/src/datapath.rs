@@ -5,11 +5,12 @@
 //!  from_tunnel: decap (I flag, VNI, peer, source, tag, ECN) > offload state > learn > forward (split horizon)
 //! ```
 //!
-//! A [`Datapath`] is a worker's view: it holds no packet state of its own, so that its answer depends on (tables, frame,
-//! now) alone, and it counts every answer it gives, once.
+//! A [`Datapath`] is a worker's view: its answer depends on (tables, frame, now) alone, and it counts every answer it
+//! gives, once. What it remembers of earlier frames makes it faster, never different.
 
 use crate::offload::checksum::recognise;
 use crate::offload::{Offload, OffloadError};
+use crate::switch::memo::Memo;
 use crate::switch::segment::SourceElsewhere;
 use crate::switch::storm::{Storm, StormLimit};
 use crate::switch::{Location, Port, Segment, forward, guard};
@@ -42,10 +43,11 @@ pub struct Judged<'t, 'f> {
 }
 
 /// The pure core as one worker uses it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Datapath {
     shard: usize,
     seed: u64,
+    memo: Memo,
 }
 
 impl Datapath {
@@ -53,7 +55,13 @@ impl Datapath {
     /// keeps its outer source port.
     #[must_use]
     pub const fn new(shard: usize, seed: u64) -> Self {
-        Self { shard, seed }
+        Self { shard, seed, memo: Memo::none() }
+    }
+
+    /// The same, remembering conversations: for a worker, which sees many frames of each.
+    #[must_use]
+    pub fn remembering(self) -> Self {
+        Self { memo: Memo::new(), ..self }
     }
 
     /// The shard that this datapath counts on.
@@ -65,7 +73,7 @@ impl Datapath {
     /// Judges a frame that the endpoint of `port` sent.
     #[must_use]
     pub fn from_port<'t, 'f>(
-        &self,
+        &mut self,
         tables: &'t Tables,
         port: &'t Port,
         mut frame: Frame<'f>,
@@ -77,14 +85,14 @@ impl Datapath {
             let (bytes, removed) = vlan::strip(frame.bytes);
             frame = Frame { bytes, offload: frame.offload.shift(removed) };
         }
-        let verdict = port_verdict(tables, segment, port, &frame, now).unwrap_or_else(Verdict::Drop);
+        let verdict = self.port_verdict(tables, segment, port, &frame, now).unwrap_or_else(Verdict::Drop);
         self.judged(tables, verdict, Some(segment), ingress, frame)
     }
 
     /// Judges a datagram that `sender` sent to the tunnel port under the outer ECN field `outer`.
     #[must_use]
     pub fn from_tunnel<'t, 'f>(
-        &self,
+        &mut self,
         tables: &'t Tables,
         sender: Vtep,
         outer: Ecn,
@@ -102,7 +110,7 @@ impl Datapath {
         let (verdict, offload) = match recognise(frame, segment.mtu) {
             Ok(offload) => {
                 let storm = (storm, segment.vtep_storm());
-                (switched(segment, ingress, frame, storm, now).unwrap_or_else(Verdict::Drop), offload)
+                (self.switched(segment, ingress, frame, storm, now).unwrap_or_else(Verdict::Drop), offload)
             }
             Err(e) => (Verdict::Drop(e.into()), Offload::NONE),
         };
@@ -119,6 +127,50 @@ impl Datapath {
     pub fn lost(&self, tables: &Tables, segment: Option<&Segment>, reason: DropReason, count: u64) {
         let shard = segment.map_or_else(|| tables.nowhere.shard(self.shard), |s| s.counters(self.shard));
         shard.dropped_many(reason, count);
+    }
+
+    fn port_verdict(
+        &mut self,
+        tables: &Tables,
+        segment: &Segment,
+        port: &Port,
+        frame: &Frame<'_>,
+        now: Moment,
+    ) -> Result<Verdict, DropReason> {
+        let bytes = &*frame.bytes;
+        if !segment.passes_vlan() && vlan::is_tagged(bytes) {
+            return Err(DropReason::VlanTagged);
+        }
+        let source = source_of(bytes)?;
+        if segment.anti_spoof() {
+            guard::check(bytes, &port.binding, tables.vtep_ports())?;
+        } else if source.is_multicast() || source.is_zero() {
+            return Err(DropReason::BadSourceMac);
+        }
+        if oversize(frame, segment.mtu) {
+            return Err(DropReason::Oversize);
+        }
+        self.switched(segment, Location::Local(port.id), bytes, (&port.storm, segment.port_storm()), now)
+    }
+
+    /// Reserved group addresses end before learning: a station that speaks to its bridge is not thereby a destination.
+    fn switched(
+        &mut self,
+        segment: &Segment,
+        ingress: Location,
+        bytes: &[u8],
+        storm: (&Storm, StormLimit),
+        now: Moment,
+    ) -> Result<Verdict, DropReason> {
+        let ethernet = Ethernet::parse(bytes).map_err(|_| DropReason::Runt)?;
+        if ethernet.destination().is_reserved_group() {
+            return Err(DropReason::ReservedGroup);
+        }
+        let known = self
+            .memo
+            .consult(segment, ethernet.source(), ingress, ethernet.destination(), now)
+            .map_err(|SourceElsewhere| DropReason::SourceConflict)?;
+        Ok(forward(known, ingress, storm, now))
     }
 
     fn judged<'t, 'f>(
@@ -166,53 +218,12 @@ impl From<OffloadError> for DropReason {
     }
 }
 
-fn port_verdict(
-    tables: &Tables,
-    segment: &Segment,
-    port: &Port,
-    frame: &Frame<'_>,
-    now: Moment,
-) -> Result<Verdict, DropReason> {
-    let bytes = &*frame.bytes;
-    if !segment.passes_vlan() && vlan::is_tagged(bytes) {
-        return Err(DropReason::VlanTagged);
-    }
-    let source = source_of(bytes)?;
-    if segment.anti_spoof() {
-        guard::check(bytes, &port.binding, tables.vtep_ports())?;
-    } else if source.is_multicast() || source.is_zero() {
-        return Err(DropReason::BadSourceMac);
-    }
-    if oversize(frame, segment.mtu) {
-        return Err(DropReason::Oversize);
-    }
-    switched(segment, Location::Local(port.id), bytes, (&port.storm, segment.port_storm()), now)
-}
-
 /// Whether the frame, or what a super-frame will be cut into, exceeds the MTU.
 fn oversize(frame: &Frame<'_>, mtu: u16) -> bool {
     let len = frame.offload.gso.map_or(usize::MAX, |gso| usize::from(gso.header_len) + usize::from(gso.size));
     let len = len.min(frame.bytes.len());
     len > ethernet::HEADER_LEN + usize::from(mtu)
         && vlan::untagged(frame.bytes).is_none_or(|(_, l3)| len > l3 + usize::from(mtu))
-}
-
-/// Reserved group addresses end before learning: a station that speaks to its bridge is not thereby a destination.
-fn switched(
-    segment: &Segment,
-    ingress: Location,
-    bytes: &[u8],
-    storm: (&Storm, StormLimit),
-    now: Moment,
-) -> Result<Verdict, DropReason> {
-    let ethernet = Ethernet::parse(bytes).map_err(|_| DropReason::Runt)?;
-    if ethernet.destination().is_reserved_group() {
-        return Err(DropReason::ReservedGroup);
-    }
-    let known = segment
-        .consult(ethernet.source(), ingress, ethernet.destination(), now)
-        .map_err(|SourceElsewhere| DropReason::SourceConflict)?;
-    Ok(forward(known, ingress, storm, now))
 }
 
 fn source_of(bytes: &[u8]) -> Result<MacAddr, DropReason> {

@@ -158,6 +158,8 @@ pub struct Tables {
     pub(crate) nowhere: Arc<Counters>,
     /// What segments that are gone had counted.
     retired: Totals,
+    /// Forwarding tables that there have been.
+    fdbs: u64,
 }
 
 impl Tables {
@@ -172,6 +174,7 @@ impl Tables {
             vtep_ports: VtepPorts::default(),
             nowhere: Arc::new(Counters::new(ground.shards)),
             retired: Totals::default(),
+            fdbs: 0,
         }
     }
 
@@ -180,6 +183,7 @@ impl Tables {
         check_sizes(spec)?;
         let mut tables = Self::empty(ground);
         tables.nowhere = Arc::clone(&previous.nowhere);
+        tables.fdbs = previous.fdbs;
         for segment in &spec.segments {
             if tables.by_id.insert(segment.id, tables.segments.len()).is_some() {
                 return Err(TablesError::DuplicateSegment(segment.id));
@@ -269,6 +273,13 @@ impl Tables {
         };
         let limit = spec.options.fdb_limit as usize;
         let seed = ground.seed ^ u64::from(spec.id.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let state = old.map_or_else(
+            || {
+                self.fdbs += 1;
+                Arc::new(SegmentState::new(self.fdbs, limit, ground.shards, seed))
+            },
+            |old| Arc::clone(&old.state),
+        );
         self.segments.push(Segment {
             id: spec.id,
             vni: spec.vni,
@@ -276,10 +287,7 @@ impl Tables {
             ports: Vec::new(),
             vteps: vteps.into_iter().map(storm).collect(),
             options: spec.options,
-            state: old.map_or_else(
-                || Arc::new(SegmentState::new(limit, ground.shards, seed)),
-                |old| Arc::clone(&old.state),
-            ),
+            state,
         });
         Ok(())
     }

@@ -12,6 +12,9 @@ impl Moment {
     /// The origin.
     pub const ZERO: Self = Self(0);
 
+    /// The end of the clock, which is never reached.
+    pub const END: Self = Self(u64::MAX);
+
     /// The moment `nanos` nanoseconds after the origin.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {

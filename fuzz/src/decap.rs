@@ -9,7 +9,7 @@ use weft_dataplane::tunnel::Vtep;
 use weft_dataplane::verdict::{DropReason, Verdict};
 use weft_dataplane::wire::Ecn;
 
-use crate::world::{DATAPATH, NOW, VNIS, VTEPS, ended, learned, tables};
+use crate::world::{NOW, VNIS, VTEPS, datapath, ended, learned, tables};
 
 /// Where the inner frame begins.
 const INNER: usize = 8;
@@ -23,7 +23,7 @@ pub fn decap(data: &[u8]) {
     };
     let (tables, mut datagram) = (tables(), payload.to_vec());
     let sender = Vtep::new(sender.into());
-    let judged = DATAPATH.from_tunnel(&tables, sender, Ecn::from_bits(*ecn), &mut datagram, NOW);
+    let judged = datapath().from_tunnel(&tables, sender, Ecn::from_bits(*ecn), &mut datagram, NOW);
     assert_eq!(ended(&tables.totals()), 1, "one datagram, one verdict");
     match judged.verdict {
         Verdict::Transmit(_) => panic!("from a tunnel into a tunnel"),

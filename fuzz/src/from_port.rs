@@ -10,7 +10,7 @@ use weft_dataplane::offload::Offload;
 use weft_dataplane::tables::PortId;
 use weft_dataplane::verdict::{DropReason, Verdict};
 
-use crate::world::{DATAPATH, NOW, TUNNEL_PORT, VTEPS, ended, learned, mac, tables, v4, v6};
+use crate::world::{NOW, TUNNEL_PORT, VTEPS, datapath, ended, learned, mac, tables, v4, v6};
 
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
@@ -22,7 +22,7 @@ pub fn from_port(data: &[u8]) {
     let id = PortId(u32::from(which % 4));
     let port = tables.port(id).expect("one of four");
     let frame = Frame { bytes: &mut frame, offload: Offload::NONE };
-    let judged = DATAPATH.from_port(&tables, port, frame, NOW);
+    let judged = datapath().from_port(&tables, port, frame, NOW);
     assert_eq!(ended(&tables.totals()), 1, "one frame, one verdict");
     assert_eq!(learned(&tables), 0, "an endpoint is known already and can be nobody else");
     let me = which % 2 + 1;

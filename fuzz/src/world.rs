@@ -13,7 +13,9 @@ use weft_dataplane::tunnel::Vtep;
 use weft_dataplane::wire::{MacAddr, Vni};
 
 pub(crate) const NOW: Moment = Moment::from_secs(5);
-pub(crate) const DATAPATH: Datapath = Datapath::new(0, 7);
+pub(crate) fn datapath() -> Datapath {
+    Datapath::new(0, 7)
+}
 /// The port that VTEPs listen on.
 pub(crate) const TUNNEL_PORT: u16 = 4789;
 

@@ -10,7 +10,9 @@ use crate::testing::{World, plain, station, tagged, tcp4, udp4, vni, vtep, vxlan
 use crate::wire::{Vni, ipv4};
 
 const NOW: Moment = Moment::from_secs(5);
-const DATAPATH: Datapath = Datapath::new(0, 7);
+fn datapath() -> Datapath {
+    Datapath::new(0, 7)
+}
 
 /// Two networks with the same stations and the same VTEP, and a third that passes tags and trusts its endpoints.
 fn world() -> World {
@@ -44,11 +46,11 @@ fn from_port(tables: &Tables, port: u32, frame: &[u8]) -> Verdict {
 fn from_port_owing(tables: &Tables, port: u32, frame: &[u8], offload: Offload) -> Verdict {
     let mut bytes = frame.to_vec();
     let port = tables.port(PortId(port)).unwrap();
-    DATAPATH.from_port(tables, port, Frame { bytes: &mut bytes, offload }, NOW).verdict
+    datapath().from_port(tables, port, Frame { bytes: &mut bytes, offload }, NOW).verdict
 }
 
 fn from_tunnel(tables: &Tables, sender: u8, datagram: &[u8]) -> Verdict {
-    DATAPATH.from_tunnel(tables, vtep(sender), Ecn::NotEct, &mut datagram.to_vec(), NOW).verdict
+    datapath().from_tunnel(tables, vtep(sender), Ecn::NotEct, &mut datagram.to_vec(), NOW).verdict
 }
 
 /// A datagram for station 1 of segment 1 from a stranger.
@@ -114,7 +116,7 @@ fn outer_congestion_on_an_inner_packet_that_cannot_say_so_is_a_drop() {
     let tables = world().tables(1);
     let mut datagram = stranger(vni(1));
     refuses(&tables, DropReason::EcnNotCapable, || {
-        DATAPATH.from_tunnel(&tables, vtep(2), Ecn::Ce, &mut datagram, NOW).verdict
+        datapath().from_tunnel(&tables, vtep(2), Ecn::Ce, &mut datagram, NOW).verdict
     });
 }
 
@@ -184,7 +186,7 @@ fn an_endpoints_tag_is_stripped_and_the_debt_moves_with_it() {
     let mut bytes = tagged(&plain, 5);
     let offload = Offload { checksum: Checksum::Partial { start: 38, offset: 16 }, gso: None };
     let port = tables.port(PortId(11)).unwrap();
-    let judged = DATAPATH.from_port(&tables, port, Frame { bytes: &mut bytes, offload }, NOW);
+    let judged = datapath().from_port(&tables, port, Frame { bytes: &mut bytes, offload }, NOW);
     assert_eq!(judged.verdict, Verdict::Deliver(PortId(12)));
     assert_eq!(judged.frame.bytes, plain);
     assert_eq!(judged.frame.offload.checksum, Checksum::Partial { start: 34, offset: 16 });
@@ -208,11 +210,12 @@ fn a_flood_goes_to_every_member_but_never_back_and_never_on_through_a_tunnel() {
     let tables = world().tables(1);
     let (port, mut frame) =
         (tables.port(PortId(11)).unwrap(), plain(MacAddr::BROADCAST, station(1).mac, b"x"));
-    let judged = DATAPATH.from_port(&tables, port, Frame { bytes: &mut frame, offload: Offload::NONE }, NOW);
+    let judged =
+        datapath().from_port(&tables, port, Frame { bytes: &mut frame, offload: Offload::NONE }, NOW);
     assert_eq!(judged.flood_ports().collect::<Vec<_>>(), [PortId(12)]);
     assert_eq!(judged.flood_vteps().collect::<Vec<_>>(), [vtep(2), vtep(3)]);
     let mut datagram = vxlan(vni(1), &plain(MacAddr::BROADCAST, station(9).mac, b"x"));
-    let judged = DATAPATH.from_tunnel(&tables, vtep(2), Ecn::NotEct, &mut datagram, NOW);
+    let judged = datapath().from_tunnel(&tables, vtep(2), Ecn::NotEct, &mut datagram, NOW);
     assert_eq!(judged.verdict, Verdict::Flood);
     assert_eq!(judged.flood_ports().collect::<Vec<_>>(), [PortId(11), PortId(12)]);
     assert_eq!(judged.flood_vteps().count(), 0);
@@ -292,7 +295,7 @@ proptest! {
                 0 => frame.clone(),
                 &id => vxlan(crate::testing::vni(id), frame),
             };
-            let _ = DATAPATH.from_tunnel(&tables, vtep(*sender), Ecn::from_bits(*ecn), &mut datagram, NOW);
+            let _ = datapath().from_tunnel(&tables, vtep(*sender), Ecn::from_bits(*ecn), &mut datagram, NOW);
             prop_assert_eq!(judged(&tables), offered);
         }
     }
@@ -304,7 +307,7 @@ proptest! {
         let mut frame = udp4(station(9), station(1), (1, 2), b"x");
         ipv4::set_ecn(&mut frame[14..], Ecn::from_bits(inner));
         let mut datagram = vxlan(vni(1), &frame);
-        let judged = DATAPATH.from_tunnel(&tables, vtep(2), Ecn::from_bits(outer), &mut datagram, NOW);
+        let judged = datapath().from_tunnel(&tables, vtep(2), Ecn::from_bits(outer), &mut datagram, NOW);
         if judged.verdict == Verdict::Deliver(PortId(11)) {
             let (header, _) = etherparse::Ipv4Header::from_slice(&judged.frame.bytes[14..]).unwrap();
             prop_assert_eq!(header.header_checksum, header.calc_header_checksum());

@@ -272,7 +272,7 @@ impl Handle {
             if let Some(rx) = &rx {
                 self.watches.push(rx.watch()?);
             }
-            let datapath = Datapath::new(index, self.ground.seed);
+            let datapath = Datapath::new(index, self.ground.seed).remembering();
             let engine = Engine::new(datapath, tx);
             let (commands, orders) = unbounded();
             let rx = rx.map(|rx| Box::new(rx) as _);

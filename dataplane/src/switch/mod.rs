@@ -27,11 +27,13 @@
 //! # Threads
 //!
 //! Workers share a segment. The FDB is behind a reader-writer lock: forwarding and refreshing take it shared, and only
-//! a new or moved source takes it exclusively. Storm limiters are single atomics.
+//! a new or moved source takes it exclusively; most frames need neither, because a worker remembers what it asked
+//! before (`memo`). Storm limiters are single atomics.
 
 pub mod fdb;
 pub mod forward;
 pub mod guard;
+pub(crate) mod memo;
 pub mod port;
 pub mod segment;
 pub mod storm;

@@ -1,8 +1,10 @@
 //! One broadcast domain.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::fdb::{Fdb, FdbRow, Learned, Location, Refresh};
+use super::fdb::{Fdb, FdbRow, Known, Learned, Location, Refresh};
+use super::memo::Stamp;
 use super::storm::{Storm, StormLimit, VTEP_SHARE};
 use crate::counters::{Counters, Shard, Totals};
 use crate::tables::{PortId, SegmentId, SegmentOptions, VlanPolicy};
@@ -31,18 +33,27 @@ pub struct Segment {
 #[derive(Debug)]
 pub(crate) struct SegmentState {
     fdb: RwLock<Fdb>,
+    /// Which table this is among all that there have been; not 0.
+    serial: u64,
+    /// How often `fdb` has changed.
+    changes: AtomicU64,
     pub(crate) counters: Counters,
 }
 
 impl SegmentState {
-    pub(crate) fn new(fdb_limit: usize, shards: usize, seed: u64) -> Self {
-        Self { fdb: RwLock::new(Fdb::new(fdb_limit, seed)), counters: Counters::new(shards) }
+    pub(crate) fn new(serial: u64, fdb_limit: usize, shards: usize, seed: u64) -> Self {
+        let fdb = RwLock::new(Fdb::new(fdb_limit, seed));
+        Self { fdb, serial, changes: AtomicU64::new(0), counters: Counters::new(shards) }
     }
 
     /// Changes the table. A panic elsewhere cannot leave it half-changed in a way that matters: every entry is
     /// re-learnable, so a poisoned lock is taken all the same.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Fdb) -> T) -> T {
-        change(&mut self.fdb.write().unwrap_or_else(PoisonError::into_inner))
+        let mut fdb = self.fdb.write().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut fdb);
+        // Before the lock is let go: who reads the new table finds the old stamp at worst, and remembers nothing by it.
+        self.changes.fetch_add(1, Ordering::Release);
+        result
     }
 
     fn read<T>(&self, read: impl FnOnce(&Fdb) -> T) -> T {
@@ -116,22 +127,26 @@ impl Segment {
         location: Location,
         destination: MacAddr,
         now: Moment,
-    ) -> Result<Option<Location>, SourceElsewhere> {
-        let locate = |fdb: &Fdb| {
-            if destination.is_multicast() { None } else { fdb.lookup(destination, now) }
-        };
-        let fresh = self.state.read(|fdb| match fdb.refresh(source, location, now) {
-            Refresh::Fresh => Ok(Some(locate(fdb))),
-            Refresh::Conflict => Err(SourceElsewhere),
-            Refresh::Learn => Ok(None),
+    ) -> Result<Option<Known>, SourceElsewhere> {
+        let fresh = self.state.read(|fdb| match fdb.renew(source, location, now) {
+            Ok(until) => Ok(Some(fdb.known(destination, now).map(|known| known.before(until)))),
+            Err(Refresh::Conflict) => Err(SourceElsewhere),
+            Err(_) => Ok(None),
         })?;
         match fresh {
             Some(known) => Ok(known),
             None => self.state.change(|fdb| match fdb.learn(source, location, now) {
                 Learned::Conflict => Err(SourceElsewhere),
-                _ => Ok(locate(fdb)),
+                // The table has changed, so nobody can remember this answer.
+                _ => Ok(fdb.known(destination, now)),
             }),
         }
+    }
+
+    /// The state of the forwarding table, to be read before it is consulted.
+    #[inline]
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp { table: self.state.serial, changes: self.state.changes.load(Ordering::Acquire) }
     }
 
     /// Removes aged entries, at most `budget`; returns how many.

@@ -69,6 +69,28 @@ pub enum Location {
     Remote(Vtep),
 }
 
+/// Where a destination is, and until when that can be said without asking again, unless the table changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Where it is.
+    pub location: Location,
+    /// The first moment at which the answer may be another.
+    pub until: Moment,
+}
+
+impl Known {
+    /// The same, to be asked again at `until` at the latest.
+    #[must_use]
+    pub fn before(self, until: Moment) -> Self {
+        Self { until: self.until.min(until), ..self }
+    }
+}
+
+impl Location {
+    /// No port has this number, and none is reached from here.
+    pub(crate) const NOWHERE: Self = Self::Local(PortId(u32::MAX));
+}
+
 /// Who put an entry there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
@@ -186,22 +208,39 @@ impl Fdb {
     /// Where `mac` is, if that is known and not older than [`AGEING`].
     #[must_use]
     pub fn lookup(&self, mac: MacAddr, now: Moment) -> Option<Location> {
+        self.known(mac, now).map(|known| known.location)
+    }
+
+    /// The same, with how long it will be so. A group is nowhere in particular.
+    #[must_use]
+    pub fn known(&self, mac: MacAddr, now: Moment) -> Option<Known> {
+        if mac.is_multicast() {
+            return None;
+        }
         let entry = &self.entries[*self.index.get(&mac)? as usize];
-        (entry.kind == EntryKind::Static || !entry.aged(now)).then_some(entry.location)
+        let until = match entry.kind {
+            EntryKind::Static => Moment::END,
+            EntryKind::Dynamic => entry.seen().after(AGEING + Duration::from_nanos(1)),
+        };
+        (now < until).then_some(Known { location: entry.location, until })
     }
 
     /// Notes that `mac` spoke from `location`, as far as that needs no exclusive access.
     pub fn refresh(&self, mac: MacAddr, location: Location, now: Moment) -> Refresh {
-        let Some(&slot) = self.index.get(&mac) else { return Refresh::Learn };
+        self.renew(mac, location, now).map_or_else(|refused| refused, |_| Refresh::Fresh)
+    }
+
+    /// [`Fdb::refresh`], with the moment from which on it has to be done again; an error is another answer than
+    /// [`Refresh::Fresh`].
+    #[inline]
+    pub(crate) fn renew(&self, mac: MacAddr, location: Location, now: Moment) -> Result<Moment, Refresh> {
+        let Some(&slot) = self.index.get(&mac) else { return Err(Refresh::Learn) };
         let entry = &self.entries[slot as usize];
         match (entry.location == location, entry.kind) {
-            (true, EntryKind::Static) => Refresh::Fresh,
-            (false, EntryKind::Static) => Refresh::Conflict,
-            (true, EntryKind::Dynamic) => {
-                entry.touch(now);
-                Refresh::Fresh
-            }
-            (false, EntryKind::Dynamic) => Refresh::Learn,
+            (true, EntryKind::Static) => Ok(Moment::END),
+            (false, EntryKind::Static) => Err(Refresh::Conflict),
+            (true, EntryKind::Dynamic) => Ok(entry.touch(now).after(REFRESH_GRAIN)),
+            (false, EntryKind::Dynamic) => Err(Refresh::Learn),
         }
     }
 
@@ -385,9 +424,13 @@ impl Entry {
         now.since(self.seen()) > AGEING
     }
 
-    fn touch(&self, now: Moment) {
-        if now.since(self.seen()) >= REFRESH_GRAIN {
-            self.last_seen.store(now.as_nanos(), Ordering::Relaxed);
+    /// Notes that the station spoke; returns when it is now said to have done so.
+    fn touch(&self, now: Moment) -> Moment {
+        let seen = self.seen();
+        if now.since(seen) < REFRESH_GRAIN {
+            return seen;
         }
+        self.last_seen.store(now.as_nanos(), Ordering::Relaxed);
+        now
     }
 }
