@@ -10,12 +10,13 @@ use crate::testing::{World, plain, station, tagged, tcp4, udp4, vni, vtep, vxlan
 use crate::wire::{Vni, ipv4};
 
 const NOW: Moment = Moment::from_secs(5);
+
 fn datapath() -> Datapath {
     Datapath::new(0, 7)
 }
 
 /// Two networks with the same stations and the same VTEP, and a third that passes tags and trusts its endpoints.
-fn world() -> World {
+pub(super) fn world() -> World {
     let world = World::default().segment(1, &[2, 3]).port(11, 1).port(12, 2);
     let world = world.segment(2, &[2]).port(21, 1).port(22, 2);
     world.segment(3, &[2]).passing_tags().with(|o| o.anti_spoof = false).port(31, 1).port(32, 2)

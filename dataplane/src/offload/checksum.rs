@@ -48,19 +48,21 @@ pub(super) const fn nonzero(checksum: u16, udp: bool) -> u16 {
 ///
 /// [`OffloadError::Oversize`] for a frame larger than the MTU that is not a whole TCP segment,
 /// [`OffloadError::BadChecksum`] for a super-frame whose complete checksum is wrong.
+#[inline]
 pub fn recognise(frame: &mut [u8], mtu: u16) -> Result<Offload, OffloadError> {
-    let l3 = vlan::untagged(frame).map_or(ethernet::HEADER_LEN, |(_, l3)| l3);
-    let oversize = frame.len().saturating_sub(l3) > usize::from(mtu);
+    let oversize = |l3: usize| frame.len().saturating_sub(l3) > usize::from(mtu);
     let Some(layout) = Layout::of(frame) else {
-        return if oversize { Err(OffloadError::Oversize) } else { Ok(Offload::NONE) };
+        let l3 = vlan::untagged(frame).map_or(ethernet::HEADER_LEN, |(_, l3)| l3);
+        return if oversize(l3) { Err(OffloadError::Oversize) } else { Ok(Offload::NONE) };
     };
-    if oversize {
+    if oversize(layout.l3) {
         return recognise_super_frame(frame, mtu, &layout);
     }
     let partial = layout.header_len(frame).is_some() && holds_pseudo_sum(frame, &layout);
     Ok(if partial { Offload { checksum: partial_checksum(&layout), gso: None } } else { Offload::NONE })
 }
 
+#[inline(never)]
 fn recognise_super_frame(frame: &mut [u8], mtu: u16, layout: &Layout) -> Result<Offload, OffloadError> {
     if layout.protocol != protocol::TCP {
         return Err(OffloadError::Oversize);
@@ -70,7 +72,7 @@ fn recognise_super_frame(frame: &mut [u8], mtu: u16, layout: &Layout) -> Result<
     let size =
         usize::from(mtu).checked_sub(headers).filter(|&size| size > 0).ok_or(OffloadError::Oversize)?;
     if !holds_pseudo_sum(frame, layout) {
-        let pseudo = layout.pseudo(layout.end - layout.l4);
+        let pseudo = layout.pseudo(frame, layout.end - layout.l4);
         if pseudo.add(&frame[layout.l4..layout.end]).finish() != 0 {
             return Err(OffloadError::BadChecksum);
         }
@@ -82,13 +84,15 @@ fn recognise_super_frame(frame: &mut [u8], mtu: u16, layout: &Layout) -> Result<
 }
 
 /// Whether the checksum field holds the sum of the pseudo header alone.
+#[inline]
 fn holds_pseudo_sum(frame: &[u8], layout: &Layout) -> bool {
-    layout
-        .checksum_offset()
-        .is_some_and(|offset| layout.checksum(frame, offset) == layout.pseudo(layout.end - layout.l4).fold())
+    layout.checksum_offset().is_some_and(|offset| {
+        layout.checksum(frame, offset) == layout.pseudo(frame, layout.end - layout.l4).fold()
+    })
 }
 
 /// The layout bounds the transport header to 16 bits.
+#[inline]
 fn partial_checksum(layout: &Layout) -> Checksum {
     let offset = layout.checksum_offset().unwrap_or_default();
     Checksum::Partial { start: layout.l4 as u16, offset: offset as u16 }

@@ -195,7 +195,7 @@ impl Part {
             headers,
             payload,
             kind: layout.gso_kind()?,
-            v4: layout.is_v4(),
+            v4: layout.v4,
             flags,
         })
     }
@@ -218,7 +218,7 @@ impl<K> Growing<K> {
             let theirs = bytes.get(theirs + range.start..theirs + range.end);
             self.bytes.get(mine + range.start..mine + range.end) == theirs
         };
-        (layout.gso_kind(), layout.is_v4()) == (Some(self.part.kind), self.part.v4)
+        (layout.gso_kind(), layout.v4) == (Some(self.part.kind), self.part.v4)
             && same(0, 0, 0..2 * MAC_LEN)
             && same(self.part.l3, layout.l3, addresses)
             && same(self.part.l4, layout.l4, tcp::field::SOURCE_PORT..tcp::field::SEQUENCE)
@@ -310,7 +310,7 @@ impl<K> Growing<K> {
         // The headers are those of a frame that had a layout, with another length.
         let Some(layout) = Layout::of(&self.bytes) else { return };
         let offset = if kind == GsoKind::Udp { udp::field::CHECKSUM } else { tcp::field::CHECKSUM };
-        let sum = layout.pseudo(len - l4).fold();
+        let sum = layout.pseudo(&self.bytes, len - l4).fold();
         put16(&mut self.bytes, l4 + offset, sum);
         // A segment is at most a frame of the underlay, so its size has 16 bits.
         let gso = layout.gso(&self.bytes, payload as u16);
@@ -338,7 +338,7 @@ fn verified(bytes: &[u8], layout: &Layout, offload: Offload) -> bool {
     match offload.checksum {
         Checksum::Partial { .. } | Checksum::Verified => true,
         Checksum::Complete => {
-            layout.pseudo(layout.end - layout.l4).add(&bytes[layout.l4..layout.end]).finish() == 0
+            layout.pseudo(bytes, layout.end - layout.l4).add(&bytes[layout.l4..layout.end]).finish() == 0
         }
     }
 }

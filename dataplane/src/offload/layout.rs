@@ -5,20 +5,15 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::{Gso, GsoKind};
 use crate::wire::checksum::Sum;
 use crate::wire::{
-    EtherType, Ipv4Packet, Ipv6Packet, TcpFlags, TcpSegment, UdpDatagram, be16, protocol, tcp, udp, vlan,
+    EtherType, Ipv4Packet, Ipv6Packet, TcpFlags, TcpSegment, UdpDatagram, array, be16, ipv4, ipv6, protocol,
+    tcp, udp, vlan,
 };
-
-/// The addresses of a packet, as the pseudo header needs them.
-#[derive(Clone, Copy)]
-pub(super) enum Addresses {
-    V4(Ipv4Addr, Ipv4Addr),
-    V6(Ipv6Addr, Ipv6Addr),
-}
 
 /// The headers of a frame with a well-formed IP packet whose upper layer can be reached.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
-    pub(super) addresses: Addresses,
+    /// Whether the packet is IPv4, or else IPv6.
+    pub(super) v4: bool,
     /// Where the IP header begins.
     pub(super) l3: usize,
     /// Where the upper layer begins; fits in 16 bits together with the longest transport header.
@@ -33,6 +28,7 @@ pub(super) struct Layout {
 
 impl Layout {
     /// The layout of `frame`, behind up to two VLAN tags; `None` when there is none to speak of.
+    #[inline(always)]
     pub(super) fn of(frame: &[u8]) -> Option<Self> {
         let (ether_type, l3) = vlan::untagged(frame)?;
         let layout = match ether_type {
@@ -44,9 +40,10 @@ impl Layout {
         (layout.l4 <= usize::from(u16::MAX) - 64).then_some(layout)
     }
 
+    #[inline(always)]
     fn v4(l3: usize, packet: Ipv4Packet<'_>) -> Self {
         Self {
-            addresses: Addresses::V4(packet.source(), packet.destination()),
+            v4: true,
             l3,
             l4: l3 + packet.header_len(),
             end: l3 + packet.total_len(),
@@ -55,11 +52,12 @@ impl Layout {
         }
     }
 
+    #[inline(never)]
     fn v6(l3: usize, packet: Ipv6Packet<'_>) -> Option<Self> {
         let upper = packet.upper_layer();
-        let end = l3 + crate::wire::ipv6::HEADER_LEN + packet.payload().len();
+        let end = l3 + ipv6::HEADER_LEN + packet.payload().len();
         upper.complete.then_some(Self {
-            addresses: Addresses::V6(packet.source(), packet.destination()),
+            v4: false,
             l3,
             l4: end - upper.payload.len(),
             end,
@@ -68,12 +66,8 @@ impl Layout {
         })
     }
 
-    /// Whether the packet is IPv4.
-    pub(super) const fn is_v4(&self) -> bool {
-        matches!(self.addresses, Addresses::V4(..))
-    }
-
     /// Where the checksum field stands, from the start of the upper layer: TCP and UDP only.
+    #[inline]
     pub(super) fn checksum_offset(&self) -> Option<usize> {
         match self.protocol {
             protocol::TCP => Some(tcp::field::CHECKSUM),
@@ -82,15 +76,23 @@ impl Layout {
         }
     }
 
-    /// The sum of the pseudo header of an upper layer of `len` bytes.
-    pub(super) fn pseudo(&self, len: usize) -> Sum {
-        match self.addresses {
-            Addresses::V4(source, destination) => Sum::pseudo_v4(source, destination, self.protocol, len),
-            Addresses::V6(source, destination) => Sum::pseudo_v6(source, destination, self.protocol, len),
+    /// The sum of the pseudo header of an upper layer of `len` bytes, with the addresses in `frame`.
+    #[inline(always)]
+    pub(super) fn pseudo(&self, frame: &[u8], len: usize) -> Sum {
+        let at = |field: usize| self.l3 + field;
+        if self.v4 {
+            let address = |field| Ipv4Addr::from(array(frame, at(field)));
+            let (source, destination) = (address(ipv4::field::SOURCE), address(ipv4::field::DESTINATION));
+            Sum::pseudo_v4(source, destination, self.protocol, len)
+        } else {
+            let address = |field| Ipv6Addr::from(array(frame, at(field)));
+            let (source, destination) = (address(ipv6::field::SOURCE), address(ipv6::field::DESTINATION));
+            Sum::pseudo_v6(source, destination, self.protocol, len)
         }
     }
 
     /// Bytes before the payload of a whole TCP segment or UDP datagram that fills its IP packet; otherwise `None`.
+    #[inline]
     pub(super) fn header_len(&self, frame: &[u8]) -> Option<usize> {
         if self.fragment {
             return None;
@@ -108,9 +110,9 @@ impl Layout {
 
     /// The kind of super-frame this would be.
     pub(super) fn gso_kind(&self) -> Option<GsoKind> {
-        match (self.protocol, self.addresses) {
-            (protocol::TCP, Addresses::V4(..)) => Some(GsoKind::Tcp4),
-            (protocol::TCP, Addresses::V6(..)) => Some(GsoKind::Tcp6),
+        match (self.protocol, self.v4) {
+            (protocol::TCP, true) => Some(GsoKind::Tcp4),
+            (protocol::TCP, false) => Some(GsoKind::Tcp6),
             (protocol::UDP, _) => Some(GsoKind::Udp),
             _ => None,
         }
@@ -129,6 +131,7 @@ impl Layout {
     }
 
     /// The value of the checksum field. The caller knows that there is one.
+    #[inline]
     pub(super) fn checksum(&self, frame: &[u8], offset: usize) -> u16 {
         be16(frame, self.l4 + offset)
     }

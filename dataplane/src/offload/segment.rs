@@ -1,6 +1,6 @@
 //! Cutting a super-frame into frames that fit the MTU, as a device with TSO or USO would.
 
-use super::layout::{Addresses, Layout};
+use super::layout::Layout;
 use super::{Checksum, Gso, GsoKind, Offload, OffloadError, checksum};
 use crate::wire::checksum::checksum as internet_checksum;
 use crate::wire::{TcpFlags, be16, be32, ipv4, ipv6, put16, tcp, udp};
@@ -148,26 +148,23 @@ impl<'a> Segments<'a> {
 /// super-frame does not.
 fn write_network(head: &mut [u8], layout: &Layout, index: usize, payload_len: usize) {
     let packet_len = head.len() - layout.l3 + payload_len;
-    match layout.addresses {
-        Addresses::V4(..) => {
-            let header = &mut head[layout.l3..layout.l4];
-            let identification = be16(header, ipv4::field::IDENTIFICATION).wrapping_add(index as u16);
-            put16(header, ipv4::field::TOTAL_LEN, packet_len as u16);
-            put16(header, ipv4::field::IDENTIFICATION, identification);
-            put16(header, ipv4::field::CHECKSUM, 0);
-            let sum = internet_checksum(header);
-            put16(header, ipv4::field::CHECKSUM, sum);
-        }
-        Addresses::V6(..) => {
-            put16(head, layout.l3 + ipv6::field::PAYLOAD_LEN, (packet_len - ipv6::HEADER_LEN) as u16);
-        }
+    if !layout.v4 {
+        return put16(head, layout.l3 + ipv6::field::PAYLOAD_LEN, (packet_len - ipv6::HEADER_LEN) as u16);
     }
+    let header = &mut head[layout.l3..layout.l4];
+    let identification = be16(header, ipv4::field::IDENTIFICATION).wrapping_add(index as u16);
+    put16(header, ipv4::field::TOTAL_LEN, packet_len as u16);
+    put16(header, ipv4::field::IDENTIFICATION, identification);
+    put16(header, ipv4::field::CHECKSUM, 0);
+    let sum = internet_checksum(header);
+    put16(header, ipv4::field::CHECKSUM, sum);
 }
 
 /// Sequence number and flags, or length, and the checksum.
 fn write_transport(head: &mut [u8], layout: &Layout, gso: Gso, index: usize, last: bool, payload: &[u8]) {
+    let len = head.len() - layout.l4 + payload.len();
+    let pseudo = layout.pseudo(head, len);
     let header = &mut head[layout.l4..];
-    let len = header.len() + payload.len();
     let (field, is_udp) = match gso.kind {
         GsoKind::Tcp4 | GsoKind::Tcp6 => {
             write_tcp(header, index * usize::from(gso.size), last);
@@ -179,7 +176,7 @@ fn write_transport(head: &mut [u8], layout: &Layout, gso: Gso, index: usize, las
         }
     };
     put16(header, field, 0);
-    let sum = layout.pseudo(len).add(header).add(payload).finish();
+    let sum = pseudo.add(header).add(payload).finish();
     put16(header, field, checksum::nonzero(sum, is_udp));
 }
 

@@ -16,7 +16,8 @@ mod vnet;
 fn make_partial(frame: &mut [u8]) -> Checksum {
     let layout = Layout::of(frame).unwrap();
     let offset = layout.checksum_offset().unwrap();
-    put16(frame, layout.l4 + offset, layout.pseudo(layout.end - layout.l4).fold());
+    let pseudo = layout.pseudo(frame, layout.end - layout.l4).fold();
+    put16(frame, layout.l4 + offset, pseudo);
     Checksum::Partial { start: layout.l4 as u16, offset: offset as u16 }
 }
 

@@ -27,6 +27,7 @@ pub struct Inner<'t, 'f> {
 pub type Refused<'t> = (Option<&'t Segment>, DropReason);
 
 /// Judges `datagram`, the UDP payload that `sender` sent under the outer ECN field `outer`.
+#[inline]
 pub fn decap<'t, 'f>(
     tables: &'t Tables,
     sender: Vtep,
@@ -44,6 +45,7 @@ pub fn decap<'t, 'f>(
     Ok(Inner { segment, storm, frame })
 }
 
+#[inline]
 fn check(segment: &Segment, outer: Ecn, frame: &mut [u8]) -> Result<(), DropReason> {
     let ethernet = Ethernet::parse(frame).map_err(|_| DropReason::ShortDatagram)?;
     if ethernet.source().is_multicast() || ethernet.source().is_zero() {
@@ -56,6 +58,7 @@ fn check(segment: &Segment, outer: Ecn, frame: &mut [u8]) -> Result<(), DropReas
 }
 
 /// Carries congestion marks from the outer to the inner header.
+#[inline]
 fn combine_ecn(outer: Ecn, frame: &mut [u8]) -> Result<(), DropReason> {
     if outer == Ecn::NotEct {
         return Ok(());

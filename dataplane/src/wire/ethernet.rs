@@ -53,7 +53,8 @@ impl MacAddr {
     #[must_use]
     #[inline]
     pub fn is_reserved_group(self) -> bool {
-        self.to_u64() & !0x0f == 0x0180_c200_0000
+        let [a, b, c, d, e, f] = self.0;
+        a == 0x01 && [b, c, d, e, f & 0xf0] == [0x80, 0xc2, 0, 0, 0]
     }
 
     /// The address Docker gives an endpoint: `02:42` followed by its IPv4 address.
@@ -171,6 +172,13 @@ impl<'a> Ethernet<'a> {
     #[inline]
     pub fn source(&self) -> MacAddr {
         MacAddr(array(self.bytes, 6))
+    }
+
+    /// Destination and source together, as they stand in the frame: what two frames of a conversation have in common.
+    #[must_use]
+    #[inline]
+    pub(crate) fn addresses(&self) -> [u8; 12] {
+        array(self.bytes, 0)
     }
 
     /// The EtherType right after the addresses; that of the tag, if the frame is tagged.

@@ -64,6 +64,13 @@ pub fn untagged(frame: &[u8]) -> Option<(EtherType, usize)> {
     if frame.len() < ethernet::HEADER_LEN {
         return None;
     }
+    let first = EtherType(be16(frame, TYPE_AT));
+    if is_tag(first) { behind_tags(frame) } else { Some((first, ethernet::HEADER_LEN)) }
+}
+
+/// [`untagged`] for a frame with a tag.
+#[cold]
+fn behind_tags(frame: &[u8]) -> Option<(EtherType, usize)> {
     let count = tags(frame);
     let at = TYPE_AT + count * TAG_LEN;
     let ether_type = EtherType(be16(frame, at));
