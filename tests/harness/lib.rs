@@ -26,6 +26,7 @@ pub mod ovs;
 pub mod random;
 pub mod raw;
 pub mod relay;
+pub mod sieve;
 pub mod stream;
 pub mod traffic;
 pub mod underlay;

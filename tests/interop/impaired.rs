@@ -11,9 +11,10 @@ use harness::impairment::Impairment;
 use harness::need;
 use harness::random::Random;
 use harness::relay::{Crossing, Relay};
+use harness::sieve::Sieve;
 use harness::stream;
 use harness::traffic::{self, End};
-use harness::underlay::{UPLINK, Underlay};
+use harness::underlay::{Offloads, UPLINK, Underlay};
 use harness::wait::PATIENCE;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg, setsockopt, sockopt};
 use std::io::{ErrorKind, IoSlice};
@@ -32,6 +33,9 @@ const BURST: usize = 24;
 
 /// Room for a whole flow that nobody has read yet.
 const BACKLOG: usize = 16 << 20;
+
+/// Streams each way that may happen to lose no super-frame: hundreds of these, of which one in 32 is to get lost.
+const LOSSLESS_MAX: usize = 20;
 
 /// The number of the last datagram of each flow.
 const LAST: u32 = u32::MAX;
@@ -61,6 +65,25 @@ pub(crate) fn endure(pairing: Pairing) {
             }
             rig.datagrams(Impairment::DISORDER);
             rig.streams(Impairment::DISORDER);
+        }
+    });
+}
+
+/// Carries TCP streams both ways over a wire that super-frames cross, and on which some of them get lost.
+pub(crate) fn endure_lost_super_frames(pairing: Pairing) {
+    let underlay = Underlay::new(2, pairing.family, Offloads::On);
+    let sieves: Vec<_> = underlay.hosts.iter().map(Sieve::new).collect();
+    meet_on(&underlay, pairing, &[], |left, right| {
+        traffic::ping(left, right);
+        let least = if need::full() { 100 } else { 2 };
+        for round in 1.. {
+            for (from, to) in [(left, right), (right, left)] {
+                stream::carry(from, to, 64);
+            }
+            if round >= least && sieves.iter().all(|sieve| sieve.lost() > 0) {
+                break;
+            }
+            assert!(round < least + LOSSLESS_MAX, "no super-frame was lost in {round} rounds");
         }
     });
 }
