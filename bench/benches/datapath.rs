@@ -1,80 +1,87 @@
-//! The pure packet path on named frames: how long, and how many allocations (there should be none).
+//! The whole road of a frame through the pure packet path: how long, and no allocation.
 
-use std::hint::black_box;
+mod flat;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use weft_bench::frames::{self, Lab, address, in_tunnel, remote, tcp_frame, udp_frame};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use flat::flat;
+use weft_bench::frames::{self, Kind, Lab, SuperFrame, address, in_tunnel, remote, udp_frame};
 use weft_dataplane::datapath::Frame;
-use weft_dataplane::offload::checksum::recognise;
-use weft_dataplane::offload::{Offload, segments};
+use weft_dataplane::offload::Offload;
+use weft_dataplane::offload::coalesce::Coalescer;
 use weft_dataplane::tables::PortId;
 use weft_dataplane::time::Moment;
 use weft_dataplane::tunnel::Vtep;
 use weft_dataplane::verdict::Verdict;
-use weft_dataplane::wire::checksum::sum;
-use weft_dataplane::wire::{Ecn, flow};
+use weft_dataplane::wire::Ecn;
 
 const NOW: Moment = Moment::from_secs(2);
 
 /// Ports here and MACs behind the peer: a handful, and what the tables are built for.
 const SIZES: [(u32, u32); 2] = [(10, 10), (4_096, 61_440)];
 
-fn decap(c: &mut Criterion) {
+/// From a datagram of the tunnel to the port of its frame.
+fn from_the_tunnel(c: &mut Criterion) {
     let mut group = c.benchmark_group("decap-lookup-deliver");
     group.throughput(Throughput::Elements(1));
+    let peer = Vtep::new(frames::PEER.into());
     for (ports, macs) in SIZES {
         let mut lab = Lab::new(ports, macs);
         let mut datagrams: Vec<_> =
             (0..macs.min(1_024)).map(|n| in_tunnel(&udp_frame(remote(n), address(n % ports), 18))).collect();
-        let peer = Vtep::new(frames::PEER.into());
-        let count = datagrams.len();
         let mut next = 0;
-        let mut step = || {
+        let count = datagrams.len();
+        flat(&mut group, &format!("64B/{ports}-ports-{macs}-macs"), || {
             let datagram = &mut datagrams[next];
             next = if next + 1 == count { 0 } else { next + 1 };
             let judged = lab.datapath.from_tunnel(&lab.tables, peer, Ecn::NotEct, datagram, NOW);
             assert!(matches!(judged.verdict, Verdict::Deliver(_)));
-        };
-        let allocations = allocation_counter::measure(|| (0..10_000).for_each(|_| step()));
-        assert_eq!(allocations.count_total, 0, "the packet path must not allocate");
-        group.bench_function(format!("64B/{ports}-ports-{macs}-macs"), |b| b.iter(&mut step));
+        });
     }
     group.finish();
 }
 
-fn encap(c: &mut Criterion) {
+/// From a frame of a port to what its outer headers will say.
+fn from_a_port(c: &mut Criterion) {
+    let mut group = c.benchmark_group("guard-learn-lookup-envelope");
+    group.throughput(Throughput::Elements(1));
     let mut lab = Lab::new(10, 10);
     let port = lab.tables.port(PortId(0)).expect("port 0 is there");
     let mut frame = udp_frame(address(0), remote(0), 18);
-    c.bench_function("guard-learn-lookup-envelope/64B", |b| {
-        b.iter(|| {
-            let offered = Frame { bytes: &mut frame, offload: Offload::NONE };
-            let judged = lab.datapath.from_port(&lab.tables, port, offered, NOW);
-            let segment = judged.segment.expect("a segment");
-            black_box(lab.datapath.envelope(segment, judged.frame.bytes))
+    flat(&mut group, "64B", || {
+        let offered = Frame { bytes: &mut frame, offload: Offload::NONE };
+        let judged = lab.datapath.from_port(&lab.tables, port, offered, NOW);
+        let segment = judged.segment.expect("a segment");
+        lab.datapath.envelope(segment, judged.frame.bytes)
+    });
+    group.finish();
+}
+
+/// From the datagrams of one receive call to the one super-frame that a port is given.
+fn a_batch_from_the_tunnel(c: &mut Criterion) {
+    let mut group = c.benchmark_group("decap-lookup-coalesce");
+    let peer = Vtep::new(frames::PEER.into());
+    for (name, kind) in Kind::ALL {
+        let mut lab = Lab::new(10, 10);
+        let whole = SuperFrame::new(kind);
+        let mut datagrams: Vec<_> = whole.cut().iter().map(|frame| in_tunnel(frame)).collect();
+        let mut joining = Coalescer::default();
+        group.throughput(Throughput::Bytes(whole.bytes.len() as u64));
+        flat(&mut group, &format!("64KB/{name}"), || {
+            let mut delivered = 0;
+            for datagram in &mut datagrams {
+                let judged = lab.datapath.from_tunnel(&lab.tables, peer, Ecn::NotEct, datagram, NOW);
+                let Verdict::Deliver(port) = judged.verdict else { panic!("{:?}", judged.verdict) };
+                joining.push(port, judged.frame.bytes, judged.frame.offload, |_| delivered += 1);
+            }
+            joining.flush(|joined| {
+                assert_eq!(joined.count, frames::SEGMENTS as u64);
+                delivered += 1;
+            });
+            assert_eq!(delivered, 1);
         });
-    });
+    }
+    group.finish();
 }
 
-fn pieces(c: &mut Criterion) {
-    let frame = udp_frame(address(0), remote(0), 18);
-    c.bench_function("flow-hash/64B", |b| b.iter(|| flow::flow_hash(black_box(&frame), 7)));
-    let bytes = vec![0xa5; 65_536];
-    c.bench_function("checksum/64KiB", |b| b.iter(|| sum(black_box(&bytes))));
-    let frame = tcp_frame(address(0), remote(0), 62_720);
-    let mut out = vec![0; 2_048];
-    c.bench_function("segment/62KB", |b| {
-        b.iter_batched_ref(
-            || frame.clone(),
-            |frame| {
-                let offload = recognise(frame, 1_450).expect("a super-frame");
-                let cut = segments(frame, offload).expect("segments");
-                (0..cut.len()).map(|i| cut.write(i, &mut out)).sum::<usize>()
-            },
-            BatchSize::LargeInput,
-        );
-    });
-}
-
-criterion_group!(benches, decap, encap, pieces);
+criterion_group!(benches, from_the_tunnel, from_a_port, a_batch_from_the_tunnel);
 criterion_main!(benches);

@@ -6,11 +6,12 @@ use crate::wait::PATIENCE;
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recvfrom, send, setsockopt,
-    socket, sockopt,
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recvfrom, recvmsg, send,
+    setsockopt, socket, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::IoSliceMut;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// What a sender marks its own frames with in the socket address (`PACKET_OUTGOING`).
@@ -58,6 +59,21 @@ impl RawSocket {
     /// Sends one frame, or says why not.
     pub fn try_send(&self, frame: &[u8]) -> Result<(), Errno> {
         send(self.socket.as_raw_fd(), frame, MsgFlags::empty()).map(drop)
+    }
+
+    /// Reads the next frame that came in from the other side of the interface into `buffer` and returns its length;
+    /// `None` when there is none now, or never will be because the interface has gone. What does not fit is cut off.
+    pub fn next_into(&self, buffer: &mut [u8]) -> Option<usize> {
+        loop {
+            let flags = MsgFlags::MSG_DONTWAIT;
+            let mut parts = [IoSliceMut::new(buffer)];
+            match recvmsg::<LinkAddr>(self.socket.as_raw_fd(), &mut parts, None, flags) {
+                Ok(frame) if frame.address.is_some_and(|from| from.pkttype() == OUTGOING) => {}
+                Ok(frame) => return Some(frame.bytes),
+                Err(Errno::EINTR) => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// The next frame that came in from the other side of the interface; `None` when there is none within `limit`.
@@ -136,6 +152,12 @@ impl RawSocket {
     /// Forgets what has arrived so far.
     pub fn drain(&self) {
         while self.next_within(Duration::ZERO).is_some() {}
+    }
+}
+
+impl AsFd for RawSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -3,6 +3,9 @@
 //! A host is a namespace with one underlay interface, `u0`. Two hosts are the two ends of one veth; more stand on a
 //! bridge in a namespace of its own. With all offloads on, what crosses a veth are super-frames with checksums still
 //! to be filled in, as between a virtual machine and its host; with all off, every frame is as on a copper wire.
+//!
+//! Two hosts may also be [`severed`](Underlay::severed): each has a veth into a namespace between them, where nothing
+//! joins the two until somebody, the [`relay`](crate::relay), carries frames across.
 
 use crate::cmd;
 use crate::netns::Namespace;
@@ -70,23 +73,40 @@ pub struct Underlay {
     pub hosts: Vec<Host>,
     /// The protocol between them.
     pub family: Family,
-    /// The namespace of the bridge, when there are more than two hosts.
-    _lan: Option<Namespace>,
+    /// What the hosts' veths end in, as `p0`, `p1` and so on, unless two hosts share one: a namespace with a bridge,
+    /// or with nothing between its ends.
+    pub middle: Option<Namespace>,
 }
 
 impl Underlay {
     /// Builds `count` hosts.
     #[track_caller]
     pub fn new(count: u8, family: Family, offloads: Offloads) -> Self {
-        let namespaces: Vec<Namespace> =
-            (1..=count).map(|number| Namespace::new(&format!("host{number}"))).collect();
-        let lan = match namespaces.as_slice() {
+        let namespaces = host_namespaces(count);
+        let middle = match namespaces.as_slice() {
             [a, b] => {
                 veth(a, UPLINK, b, UPLINK);
                 None
             }
             many => Some(bridge(many, offloads)),
         };
+        Self::of(namespaces, middle, family, offloads)
+    }
+
+    /// Builds two hosts with a gap between them and every offload off: each frame in the gap is as on a copper wire.
+    #[track_caller]
+    pub fn severed(family: Family) -> Self {
+        let (namespaces, gap) = (host_namespaces(2), Namespace::new("gap"));
+        // The namespace between has nothing to say itself.
+        gap.sysctl("ipv6/conf/default/disable_ipv6", "1");
+        for port in ports(&namespaces, &gap, Offloads::Off) {
+            gap.ip(&["link", "set", &port, "up"]);
+        }
+        Self::of(namespaces, Some(gap), family, Offloads::Off)
+    }
+
+    #[track_caller]
+    fn of(namespaces: Vec<Namespace>, middle: Option<Namespace>, family: Family, offloads: Offloads) -> Self {
         let hosts: Vec<Host> = (1..)
             .zip(namespaces)
             .map(|(number, ns)| {
@@ -96,7 +116,7 @@ impl Underlay {
                 Host { ns, address }
             })
             .collect();
-        Underlay { hosts, family, _lan: lan }
+        Underlay { hosts, family, middle }
     }
 
     /// Gives the `host`th host (counted from 0) one more underlay address, [`Family::address`] of `number`.
@@ -168,13 +188,25 @@ fn bridge(hosts: &[Namespace], offloads: Offloads) -> Namespace {
         "0",
     ]);
     lan.ip(&["link", "set", "br0", "up"]);
-    for (number, host) in hosts.iter().enumerate() {
-        let port = format!("p{number}");
-        veth(host, UPLINK, &lan, &port);
-        if offloads == Offloads::Off {
-            offloads_off(&lan, &port);
-        }
+    for port in ports(hosts, &lan, offloads) {
         lan.ip(&["link", "set", &port, "master", "br0", "up"]);
     }
     lan
+}
+
+fn host_namespaces(count: u8) -> Vec<Namespace> {
+    (1..=count).map(|number| Namespace::new(&format!("host{number}"))).collect()
+}
+
+/// Gives each host a veth into `middle`, and returns what their ends are called there.
+fn ports(hosts: &[Namespace], middle: &Namespace, offloads: Offloads) -> Vec<String> {
+    let join = |(number, host)| {
+        let port = format!("p{number}");
+        veth(host, UPLINK, middle, &port);
+        if offloads == Offloads::Off {
+            offloads_off(middle, &port);
+        }
+        port
+    };
+    hosts.iter().enumerate().map(join).collect()
 }

@@ -103,7 +103,16 @@ pub(crate) fn converse_all_at_once(pairing: Pairing) {
 /// Builds the pairing, has `talk` talk through it, and holds the product to having dropped nothing, but for the
 /// reasons that are `allowed`.
 fn meet(pairing: Pairing, allowed: &[&str], talk: impl FnOnce(End<'_>, End<'_>)) {
-    let underlay = Underlay::new(2, pairing.family, pairing.offloads);
+    meet_on(&Underlay::new(2, pairing.family, pairing.offloads), pairing, allowed, talk);
+}
+
+/// The same on an underlay of two hosts that is there already.
+pub(crate) fn meet_on(
+    underlay: &Underlay,
+    pairing: Pairing,
+    allowed: &[&str],
+    talk: impl FnOnce(End<'_>, End<'_>),
+) {
     let [left_host, right_host] = underlay.hosts.as_slice() else { panic!("two hosts were made") };
     if pairing.right == Side::Ovs && !pairing.plain_datagrams() {
         OvsVtep::spare(left_host);
@@ -177,6 +186,9 @@ fn weft(pairing: Pairing, mode: Option<&'static str>, host: &Host, remote: IpAdd
     config.mode = mode;
     config.workers = pairing.workers;
     let daemon = Daemon::start(&host.ns, &config);
+    if let Some(mode) = mode {
+        assert_eq!(daemon.json(&["status"])["underlay_mode"], mode, "the mode it is held to");
+    }
     let vni = VNI.to_string();
     let subnets = match pairing.inner {
         Family::V4 => &["--subnet", "10.77.0.0/24"][..],

@@ -3,12 +3,16 @@
 //! Each test is one pairing over one kind of underlay. It pings, has a datagram of every size echoed, and carries a
 //! bulk transfer in each direction, in which every byte is compared. The pairings without the product in them (the
 //! kernel and Open vSwitch with each other) hold the rig to the same: when one of those fails, look at the rig.
+//!
+//! Then each mode of the underlay with each, and with the kernel, over a wire that loses, doubles and reorders frames.
 
 mod conversation;
+mod impaired;
 
 use conversation::{Pairing, Side, converse, converse_all_at_once};
 use harness::need;
 use harness::underlay::{Family::*, Offloads::*};
+use impaired::{endure, endure_lost_super_frames};
 
 /// One test for each line: its name, the two sides, the underlay, and what the machine needs.
 macro_rules! pairings {
@@ -105,4 +109,55 @@ fn weft_and_weft_with_many_flows_at_once() {
     for workers in [1, 2] {
         converse_all_at_once(Pairing { right: Side::Weft, workers: Some(workers), ..Pairing::default() });
     }
+}
+
+/// One test for each line: its name, the two sides with their modes, the underlay's protocol, and what the machine
+/// needs; what they are to do stands in front.
+macro_rules! bad_wires {
+    ($act:ident: $($name:ident: $left:ident $left_mode:expr, $right:ident $right_mode:expr, $family:ident, $need:ident;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                need!(Root, Tun, $need);
+                $act(Pairing {
+                    left: Side::$left,
+                    right: Side::$right,
+                    family: $family,
+                    mode: $left_mode,
+                    right_mode: $right_mode,
+                    ..Pairing::default()
+                });
+            }
+        )*
+    };
+}
+
+const UDP: Option<&str> = Some("udp");
+const UDP_GSO: Option<&str> = Some("udp-gso");
+const TUNNEL_GSO: Option<&str> = Some("tunnel-gso");
+
+bad_wires! { endure:
+    bad_wire_between_udp_and_udp: Weft UDP, Weft UDP, V4, Root;
+    bad_wire_between_udp_and_udp_gso: Weft UDP, Weft UDP_GSO, V4, Root;
+    bad_wire_between_udp_and_tunnel_gso: Weft UDP, Weft TUNNEL_GSO, V4, Root;
+    bad_wire_between_udp_gso_and_udp_gso: Weft UDP_GSO, Weft UDP_GSO, V4, Root;
+    bad_wire_between_udp_gso_and_tunnel_gso: Weft UDP_GSO, Weft TUNNEL_GSO, V4, Root;
+    bad_wire_between_tunnel_gso_and_tunnel_gso: Weft TUNNEL_GSO, Weft TUNNEL_GSO, V4, Root;
+    bad_wire_between_udp_and_the_kernel: Weft UDP, Kernel None, V4, KernelVxlan;
+    bad_wire_between_udp_gso_and_the_kernel: Weft UDP_GSO, Kernel None, V4, KernelVxlan;
+    bad_wire_between_tunnel_gso_and_the_kernel: Weft TUNNEL_GSO, Kernel None, V4, KernelVxlan;
+    bad_ipv6_wire_between_udp_and_udp_gso: Weft UDP, Weft UDP_GSO, V6, Root;
+    bad_ipv6_wire_between_udp_gso_and_tunnel_gso: Weft UDP_GSO, Weft TUNNEL_GSO, V6, Root;
+    bad_ipv6_wire_between_tunnel_gso_and_the_kernel: Weft TUNNEL_GSO, Kernel None, V6, KernelVxlan;
+    the_rig_holds_for_the_kernel_with_itself_over_a_bad_wire: Kernel None, Kernel None, V4, KernelVxlan;
+}
+
+bad_wires! { endure_lost_super_frames:
+    lost_super_frames_between_udp_gso_and_udp_gso: Weft UDP_GSO, Weft UDP_GSO, V4, Root;
+    lost_super_frames_between_udp_gso_and_tunnel_gso: Weft UDP_GSO, Weft TUNNEL_GSO, V4, Root;
+    lost_super_frames_between_tunnel_gso_and_tunnel_gso: Weft TUNNEL_GSO, Weft TUNNEL_GSO, V4, Root;
+    lost_super_frames_between_udp_gso_and_the_kernel: Weft UDP_GSO, Kernel None, V4, KernelVxlan;
+    lost_super_frames_between_tunnel_gso_and_the_kernel: Weft TUNNEL_GSO, Kernel None, V4, KernelVxlan;
+    lost_super_frames_over_ipv6_between_tunnel_gso_and_the_kernel: Weft TUNNEL_GSO, Kernel None, V6, KernelVxlan;
+    the_rig_holds_for_the_kernel_with_itself_and_lost_super_frames: Kernel None, Kernel None, V4, KernelVxlan;
 }
