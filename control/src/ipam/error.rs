@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Owner, first_usable};
+use super::{AUXILIARY_MAX, Owner, Usage, first_usable};
 use crate::error::{Code, Explain};
 use crate::model::Driver;
 
@@ -70,14 +70,18 @@ pub enum IpamError {
         owner: Owner,
     },
     /// Nothing is free in the range.
-    #[error("no address is free in {net}: {taken} of {capacity} are taken")]
+    #[error("no address is free in {net}: {usage} are taken")]
     Exhausted {
         /// The subnet.
         net: IpNet,
-        /// Addresses that endpoints have.
-        taken: u128,
-        /// Addresses that endpoints can have.
-        capacity: u128,
+        /// How full it is.
+        usage: Usage,
+    },
+    /// More than [`AUXILIARY_MAX`] auxiliary addresses.
+    #[error("the subnet {net} has more than {AUXILIARY_MAX} auxiliary addresses")]
+    TooManyAuxiliary {
+        /// The subnet.
+        net: IpNet,
     },
     /// Nothing is free in the default pools.
     #[error("none of the default subnets for {driver} networks is free")]
@@ -107,6 +111,7 @@ impl Explain for IpamError {
             Self::GatewayReserved { net, .. } => format!("use another one, such as {}", first_usable(*net)),
             Self::Taken { .. } => "choose another one, or leave it to weft".into(),
             Self::Exhausted { .. } => "disconnect an endpoint, or use a larger subnet or range".into(),
+            Self::TooManyAuxiliary { .. } => "keep them out of the way with --ip-range".into(),
             Self::NoSubnet { .. } => "give one with --subnet".into(),
         })
     }

@@ -1,167 +1,45 @@
 //! Addresses: which subnet a network gets, and which address an endpoint gets.
 //!
 //! A [`Pool`] is the book of one subnet: who has which address. [`choose_ipv4`] and [`choose_ipv6`] find a subnet for a
-//! network that named none. Nothing here knows of networks, clocks or the host; what is in use elsewhere is an argument.
+//! network that named none. Nothing here knows of networks, clocks, stores or the host; what is in use elsewhere is an
+//! argument.
 //!
 //! Policy, Docker's where it has one:
 //! - The first address of a subnet is never given out (IPv4: the network itself; IPv6: the subnet-router anycast
 //!   address, RFC 4291 2.6.1), nor is IPv4's broadcast address. /31 and /127 have neither (RFC 3021, RFC 6164).
-//! - The gateway is the first address that can be given out, unless the user named one.
-//! - An endpoint gets the lowest free address of the `--ip-range`, or of the subnet. An address that the user names may
-//!   lie outside the range, not outside the subnet.
-//! - A released address is free at once.
+//! - The gateway is the first address that can be given out, unless the user named one. Auxiliary addresses belong to
+//!   things that Weft does not manage, a router say; they are never given out.
+//! - An endpoint gets an address of the `--ip-range`, or of the subnet. Which of the free ones is the [`Policy`]: the
+//!   lowest ([`Policy::FirstFree`], what Docker does on one host), or the next after the last one given out
+//!   ([`Policy::Serial`], what Docker does in a swarm, so that an address rests before somebody else gets it and old
+//!   neighbour entries on other hosts have time to die). [`Policy::of`] says which driver has which.
+//! - An address that the user names may lie outside the range, not outside the subnet.
+//! - A lease names its holder. Only the holder can give it back: a release that comes late, after the address went to
+//!   somebody else, changes nothing.
 //!
-//! Limits: a subnet holds at least a gateway and one endpoint. There is no upper one: a book costs memory by the
-//! addresses taken, and its operations the logarithm of their number. When no address is free the endpoint is refused,
-//! with the count; when no subnet is free the network is.
+//! A pool is no truth of its own: the leases are, wherever they are kept. [`Pool::restore`] makes the pool that they
+//! describe, and [`Pool::leases`] describes a pool. The one thing lost on the way is where serial allocation stood; it
+//! goes on after the highest lease.
+//!
+//! Limits: a subnet holds at least a gateway and one endpoint, and [`AUXILIARY_MAX`] auxiliary addresses. There is no
+//! upper one: a pool costs memory by the addresses taken, and each operation a number of steps that depends on the
+//! subnet's prefix only (8 in a /8, 22 in a /64), never on how many addresses are taken or where the gaps are. When no
+//! address is free the endpoint is refused, with the usage; when no subnet is free the network is.
 
 mod error;
-mod pools;
-mod ranges;
+mod lease;
+mod numbers;
+mod pool;
+mod subnets;
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
 pub use error::IpamError;
-pub use pools::{UlaPrefix, choose_ipv4, choose_ipv6, overlaps};
-
-use crate::model::Name;
-use ranges::RangeSet;
-
-/// The addresses of one subnet and who has them.
-#[derive(Clone, Debug)]
-pub struct Pool {
-    net: IpNet,
-    gateway: IpAddr,
-    /// First and last address that [`Pool::allocate`] may choose.
-    window: (u128, u128),
-    /// How many addresses of the window endpoints can have.
-    capacity: u128,
-    taken: RangeSet,
-    owners: BTreeMap<u128, Owner>,
-}
-
-/// Who has an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// Nobody can have it: the network's own or the broadcast address.
-    Reserved,
-    /// The subnet's gateway.
-    Gateway,
-    /// The endpoint of this name.
-    Endpoint(Name),
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Reserved => f.write_str("the subnet itself"),
-            Self::Gateway => f.write_str("the gateway"),
-            Self::Endpoint(name) => write!(f, "endpoint '{name}'"),
-        }
-    }
-}
-
-impl Pool {
-    /// Opens the book of `net`: reserved addresses and gateway are taken, all others are free.
-    ///
-    /// # Errors
-    /// [`IpamError`] when `net` is no subnet endpoints can live in, or `gateway` or `range` do not fit it.
-    pub fn new(net: IpNet, gateway: Option<IpAddr>, range: Option<IpNet>) -> Result<Self, IpamError> {
-        check_subnet(net)?;
-        let outside_range = range.filter(|range| !net.contains(range));
-        if let Some(range) = outside_range {
-            return Err(IpamError::RangeOutside { range, net });
-        }
-        let (mut taken, mut owners) = (RangeSet::default(), BTreeMap::new());
-        for address in reserved(net) {
-            taken.insert(number(address));
-            owners.insert(number(address), Owner::Reserved);
-        }
-        let gateway = match gateway {
-            Some(given) if !net.contains(&given) => {
-                return Err(IpamError::GatewayOutside { gateway: given, net });
-            }
-            Some(given) if taken.contains(number(given)) => {
-                return Err(IpamError::GatewayReserved { gateway: given, net });
-            }
-            Some(given) => given,
-            None => first_usable(net),
-        };
-        taken.insert(number(gateway));
-        owners.insert(number(gateway), Owner::Gateway);
-
-        let window = span(range.unwrap_or(net));
-        let unavailable = owners.range(window.0..=window.1).count() as u128;
-        let capacity = (window.1 - window.0).saturating_add(1) - unavailable;
-        Ok(Self { net, gateway, window, capacity, taken, owners })
-    }
-
-    /// The subnet.
-    #[must_use]
-    pub fn net(&self) -> IpNet {
-        self.net
-    }
-
-    /// The gateway's address.
-    #[must_use]
-    pub fn gateway(&self) -> IpAddr {
-        self.gateway
-    }
-
-    /// Gives `owner` the lowest free address of the range.
-    ///
-    /// # Errors
-    /// [`IpamError::Exhausted`].
-    pub fn allocate(&mut self, owner: Name) -> Result<IpAddr, IpamError> {
-        let (low, high) = self.window;
-        let Some(free) = self.taken.first_free(low, high) else {
-            return Err(IpamError::Exhausted {
-                net: self.net,
-                taken: self.capacity,
-                capacity: self.capacity,
-            });
-        };
-        self.taken.insert(free);
-        self.owners.insert(free, Owner::Endpoint(owner));
-        Ok(self.address(free))
-    }
-
-    /// Gives `owner` exactly `address`.
-    ///
-    /// # Errors
-    /// [`IpamError::Outside`] or [`IpamError::Taken`].
-    pub fn claim(&mut self, address: IpAddr, owner: Name) -> Result<(), IpamError> {
-        if !self.net.contains(&address) {
-            return Err(IpamError::Outside { address, net: self.net });
-        }
-        if let Some(owner) = self.owners.get(&number(address)) {
-            return Err(IpamError::Taken { address, owner: owner.clone() });
-        }
-        self.taken.insert(number(address));
-        self.owners.insert(number(address), Owner::Endpoint(owner));
-        Ok(())
-    }
-
-    /// Frees an endpoint's address; that of the gateway, or one nobody has, stays as it is.
-    pub fn release(&mut self, address: IpAddr) {
-        let n = number(address);
-        if self.net.contains(&address) && matches!(self.owners.get(&n), Some(Owner::Endpoint(_))) {
-            self.owners.remove(&n);
-            self.taken.remove(n);
-        }
-    }
-
-    fn address(&self, n: u128) -> IpAddr {
-        match self.net {
-            IpNet::V4(_) => Ipv4Addr::from(n as u32).into(),
-            IpNet::V6(_) => Ipv6Addr::from(n).into(),
-        }
-    }
-}
+pub use lease::{Holder, Lease, Owner, Usage};
+pub use pool::{AUXILIARY_MAX, Policy, Pool, PoolSpec};
+pub use subnets::{UlaPrefix, choose_ipv4, choose_ipv6, overlaps};
 
 /// Whether endpoints can live in `net` at all.
 ///

@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::numbers::steps_of;
 use super::*;
-use crate::error::Explain;
-use crate::model::Driver;
+use crate::error::{Code, Explain};
+use crate::model::{Driver, Id, Name};
 
 fn net(text: &str) -> IpNet {
     text.parse().unwrap()
@@ -14,93 +15,175 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn name(n: usize) -> Name {
-    Name::new(format!("e{n}")).unwrap()
+fn id(n: usize) -> Id {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&n.to_be_bytes());
+    Id::from_bytes(bytes)
+}
+
+fn holder(n: usize) -> Holder {
+    Holder { id: id(n), name: Name::new(format!("e{n}")).unwrap() }
+}
+
+fn spec(text: &str) -> PoolSpec {
+    PoolSpec::new(net(text))
 }
 
 fn pool(text: &str) -> Pool {
-    Pool::new(net(text), None, None).unwrap()
+    Pool::new(&spec(text)).unwrap()
+}
+
+fn serial(text: &str) -> PoolSpec {
+    PoolSpec { policy: Policy::Serial, ..spec(text) }
 }
 
 #[test]
-fn addresses_come_in_order_after_the_gateway() {
+fn the_lowest_free_address_comes_first() {
     let mut v4 = pool("10.1.0.0/24");
     assert_eq!(v4.gateway(), ip("10.1.0.1"));
-    assert_eq!(v4.allocate(name(0)), Ok(ip("10.1.0.2")));
-    assert_eq!(v4.allocate(name(1)), Ok(ip("10.1.0.3")));
-    v4.release(ip("10.1.0.2"));
-    assert_eq!(v4.allocate(name(2)), Ok(ip("10.1.0.2")));
+    assert_eq!(v4.allocate(holder(0)), Ok(ip("10.1.0.2")));
+    assert_eq!(v4.allocate(holder(1)), Ok(ip("10.1.0.3")));
+    assert!(v4.release(ip("10.1.0.2"), id(0)));
+    assert_eq!(v4.allocate(holder(2)), Ok(ip("10.1.0.2")));
 
     let mut v6 = pool("fd00::/64");
     assert_eq!(v6.gateway(), ip("fd00::1"));
-    assert_eq!(v6.allocate(name(0)), Ok(ip("fd00::2")));
+    assert_eq!(v6.allocate(holder(0)), Ok(ip("fd00::2")));
+}
+
+#[test]
+fn a_serial_pool_lets_an_address_rest_until_its_turn_comes_again() {
+    let mut pool = Pool::new(&serial("10.1.0.0/29")).unwrap();
+    for last in 2..=4 {
+        assert_eq!(pool.allocate(holder(last)), Ok(ip(&format!("10.1.0.{last}"))));
+    }
+    pool.release(ip("10.1.0.3"), id(3));
+    let rest: Vec<_> = (0..3).map(|n| pool.allocate(holder(n)).unwrap().to_string()).collect();
+    assert_eq!(rest, ["10.1.0.5", "10.1.0.6", "10.1.0.3"]);
+    assert!(pool.allocate(holder(9)).is_err());
+}
+
+#[test]
+fn drivers_have_the_policy_that_docker_gives_them() {
+    assert_eq!(Policy::of(Driver::Bridge), Policy::FirstFree);
+    assert_eq!(Policy::of(Driver::Overlay), Policy::Serial);
 }
 
 #[test]
 fn a_given_gateway_leaves_the_first_address_to_endpoints() {
-    let mut pool = Pool::new(net("10.1.0.0/24"), Some(ip("10.1.0.254")), None).unwrap();
-    assert_eq!(pool.allocate(name(0)), Ok(ip("10.1.0.1")));
+    let spec = PoolSpec { gateway: Some(ip("10.1.0.254")), ..spec("10.1.0.0/24") };
+    let mut pool = Pool::new(&spec).unwrap();
+    assert_eq!(pool.allocate(holder(0)), Ok(ip("10.1.0.1")));
     assert_eq!(
-        pool.claim(ip("10.1.0.254"), name(1)),
+        pool.claim(ip("10.1.0.254"), holder(1)),
         Err(IpamError::Taken { address: ip("10.1.0.254"), owner: Owner::Gateway })
     );
 }
 
 #[test]
+fn auxiliary_addresses_are_never_given_out() {
+    let auxiliary = BTreeMap::from([
+        (Name::new("router").unwrap(), ip("10.1.0.2")),
+        (Name::new("nas").unwrap(), ip("10.1.0.4")),
+    ]);
+    let spec = PoolSpec { auxiliary, ..spec("10.1.0.0/29") };
+    let mut pool = Pool::new(&spec).unwrap();
+    assert_eq!(pool.usage(), Usage { taken: 0, capacity: 3, in_use: 5 });
+    assert_eq!(pool.allocate(holder(0)), Ok(ip("10.1.0.3")));
+    let error = pool.claim(ip("10.1.0.2"), holder(1)).unwrap_err();
+    assert_eq!(error.to_string(), "the address 10.1.0.2 is taken by the auxiliary address 'router'");
+    assert!(!pool.release(ip("10.1.0.2"), id(0)));
+
+    let with = |address: &str| {
+        let auxiliary = BTreeMap::from([(Name::new("router").unwrap(), ip(address))]);
+        Pool::new(&PoolSpec { auxiliary, ..spec.clone() }).unwrap_err()
+    };
+    assert!(matches!(with("10.1.0.1"), IpamError::Taken { owner: Owner::Gateway, .. }));
+    assert!(matches!(with("10.1.0.7"), IpamError::Taken { owner: Owner::Reserved, .. }));
+    assert!(matches!(with("10.2.0.1"), IpamError::Outside { .. }));
+    let name = |n| (Name::new(format!("a{n}")).unwrap(), ip("10.1.0.9"));
+    let many = PoolSpec { auxiliary: (0..=AUXILIARY_MAX).map(name).collect(), ..spec };
+    assert!(matches!(Pool::new(&many), Err(IpamError::TooManyAuxiliary { .. })));
+}
+
+#[test]
 fn a_range_bounds_what_is_chosen_but_not_what_is_asked_for() {
-    let mut pool = Pool::new(net("10.1.0.0/24"), None, Some(net("10.1.0.128/30"))).unwrap();
-    for last in 128..132 {
-        assert_eq!(pool.allocate(name(0)), Ok(IpAddr::from([10, 1, 0, last])));
+    for policy in [Policy::FirstFree, Policy::Serial] {
+        let spec = PoolSpec { range: Some(net("10.1.0.128/30")), policy, ..spec("10.1.0.0/24") };
+        let mut pool = Pool::new(&spec).unwrap();
+        for last in 128..132 {
+            assert_eq!(pool.allocate(holder(0)), Ok(IpAddr::from([10, 1, 0, last])));
+        }
+        let full = pool.allocate(holder(0)).unwrap_err();
+        assert_eq!(full.to_string(), "no address is free in 10.1.0.0/24: 4 of 4 are taken");
+        assert_eq!((full.code(), full.remedy().is_some()), (Code::Exhausted, true));
+        assert_eq!(pool.claim(ip("10.1.0.7"), holder(1)), Ok(()));
+        assert_eq!(pool.usage(), Usage { taken: 4, capacity: 4, in_use: 8 });
     }
-    let full = IpamError::Exhausted { net: net("10.1.0.0/24"), taken: 4, capacity: 4 };
-    assert_eq!(full.to_string(), "no address is free in 10.1.0.0/24: 4 of 4 are taken");
-    assert_eq!(pool.allocate(name(0)), Err(full));
-    assert_eq!(pool.claim(ip("10.1.0.7"), name(1)), Ok(()));
 }
 
 #[test]
 fn who_has_an_address_is_told() {
     let mut pool = pool("10.1.0.0/24");
-    pool.claim(ip("10.1.0.9"), name(7)).unwrap();
-    let error = pool.claim(ip("10.1.0.9"), name(8)).unwrap_err();
+    pool.claim(ip("10.1.0.9"), holder(7)).unwrap();
+    let error = pool.claim(ip("10.1.0.9"), holder(8)).unwrap_err();
     assert_eq!(error.to_string(), "the address 10.1.0.9 is taken by endpoint 'e7'");
-    assert!(matches!(
-        pool.claim(ip("10.1.0.0"), name(8)),
-        Err(IpamError::Taken { owner: Owner::Reserved, .. })
-    ));
-    assert!(matches!(
-        pool.claim(ip("10.1.0.255"), name(8)),
-        Err(IpamError::Taken { owner: Owner::Reserved, .. })
-    ));
-    assert!(matches!(pool.claim(ip("10.2.0.9"), name(8)), Err(IpamError::Outside { .. })));
-    assert!(matches!(pool.claim(ip("fd00::9"), name(8)), Err(IpamError::Outside { .. })));
+    for reserved in ["10.1.0.0", "10.1.0.255"] {
+        let refused = pool.claim(ip(reserved), holder(8));
+        assert!(matches!(refused, Err(IpamError::Taken { owner: Owner::Reserved, .. })));
+    }
+    assert!(matches!(pool.claim(ip("10.2.0.9"), holder(8)), Err(IpamError::Outside { .. })));
+    assert!(matches!(pool.claim(ip("fd00::9"), holder(8)), Err(IpamError::Outside { .. })));
+}
+
+#[test]
+fn a_late_release_frees_nobody_elses_address() {
+    let mut pool = pool("10.1.0.0/30");
+    assert_eq!(pool.allocate(holder(1)), Ok(ip("10.1.0.2")));
+    assert!(pool.release(ip("10.1.0.2"), id(1)));
+    assert_eq!(pool.allocate(holder(2)), Ok(ip("10.1.0.2")));
+    assert!(!pool.release(ip("10.1.0.2"), id(1)), "it went to somebody else in the meantime");
+    assert_eq!(pool.owner(ip("10.1.0.2")), Some(&Owner::Endpoint(holder(2))));
 }
 
 #[test]
 fn gateway_and_reserved_addresses_are_never_released() {
     let mut pool = pool("10.1.0.0/30");
     for last in 0..4 {
-        pool.release(IpAddr::from([10, 1, 0, last]));
+        assert!(!pool.release(IpAddr::from([10, 1, 0, last]), id(0)));
     }
-    assert_eq!(pool.allocate(name(0)), Ok(ip("10.1.0.2")));
-    assert!(matches!(pool.allocate(name(1)), Err(IpamError::Exhausted { taken: 1, capacity: 1, .. })));
+    assert_eq!(pool.allocate(holder(0)), Ok(ip("10.1.0.2")));
+    assert!(matches!(pool.allocate(holder(1)), Err(IpamError::Exhausted { .. })));
 }
 
 #[test]
 fn the_smallest_subnets() {
     let mut v4 = pool("10.1.0.0/31");
-    assert_eq!((v4.gateway(), v4.allocate(name(0))), (ip("10.1.0.0"), Ok(ip("10.1.0.1"))));
+    assert_eq!((v4.gateway(), v4.allocate(holder(0))), (ip("10.1.0.0"), Ok(ip("10.1.0.1"))));
     let mut v6 = pool("fd00::/127");
-    assert_eq!((v6.gateway(), v6.allocate(name(0))), (ip("fd00::"), Ok(ip("fd00::1"))));
+    assert_eq!((v6.gateway(), v6.allocate(holder(0))), (ip("fd00::"), Ok(ip("fd00::1"))));
     for tiny in ["10.1.0.0/32", "fd00::/128"] {
-        assert!(matches!(Pool::new(net(tiny), None, None), Err(IpamError::TooSmall { .. })));
+        assert!(matches!(Pool::new(&spec(tiny)), Err(IpamError::TooSmall { .. })));
     }
+}
+
+#[test]
+fn the_largest_subnet() {
+    let mut pool = pool("4000::/2");
+    assert_eq!(pool.usage().capacity, (1 << 126) - 2);
+    let last = ip("7fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
+    assert_eq!(pool.claim(last, holder(0)), Ok(()));
+    assert_eq!(pool.allocate(holder(1)), Ok(ip("4000::2")));
+    let end = PoolSpec { range: Some(IpNet::from(last)), ..spec("4000::/2") };
+    let mut pool = Pool::new(&end).unwrap();
+    assert_eq!(pool.allocate(holder(0)), Ok(last));
+    assert!(matches!(pool.allocate(holder(1)), Err(IpamError::Exhausted { .. })));
 }
 
 #[test]
 fn what_does_not_fit_is_refused() {
     let refused = |subnet: &str, gateway: Option<&str>, range: Option<&str>| {
-        Pool::new(net(subnet), gateway.map(ip), range.map(net)).unwrap_err()
+        Pool::new(&PoolSpec { gateway: gateway.map(ip), range: range.map(net), ..spec(subnet) }).unwrap_err()
     };
     assert!(matches!(refused("10.1.0.5/24", None, None), IpamError::HostBits { .. }));
     assert_eq!(refused("10.1.0.5/24", None, None).remedy().unwrap(), "write 10.1.0.0/24");
@@ -110,6 +193,50 @@ fn what_does_not_fit_is_refused() {
     assert!(matches!(refused("10.1.0.0/24", None, Some("10.1.0.0/16")), IpamError::RangeOutside { .. }));
     for foreign in ["0.0.0.0/0", "127.0.0.0/24", "224.1.0.0/16", "::/64", "fe80::/64", "ff02::/64"] {
         assert!(matches!(refused(foreign, None, None), IpamError::NotUnicast { .. }), "{foreign}");
+    }
+}
+
+#[test]
+fn leases_that_cannot_be_are_no_pool() {
+    let lease = |address: &str, n| Lease { address: ip(address), holder: holder(n) };
+    let restore = |leases: Vec<Lease>| Pool::restore(&spec("10.1.0.0/24"), leases).unwrap_err();
+    assert!(matches!(restore(vec![lease("10.2.0.1", 0)]), IpamError::Outside { .. }));
+    assert!(matches!(restore(vec![lease("10.1.0.1", 0)]), IpamError::Taken { owner: Owner::Gateway, .. }));
+    let twice = restore(vec![lease("10.1.0.9", 0), lease("10.1.0.9", 1)]);
+    assert_eq!(twice, IpamError::Taken { address: ip("10.1.0.9"), owner: Owner::Endpoint(holder(0)) });
+}
+
+#[test]
+fn a_restored_serial_pool_goes_on_after_its_highest_lease() {
+    let spec = PoolSpec { range: Some(net("10.1.0.0/29")), ..serial("10.1.0.0/24") };
+    let lease = |address: &str| Lease { address: ip(address), holder: holder(0) };
+    let mut next = Pool::restore(&spec, [lease("10.1.0.4"), lease("10.1.0.99")]).unwrap();
+    assert_eq!(next.allocate(holder(1)), Ok(ip("10.1.0.5")), "what lies outside the range does not count");
+    let mut wrapped = Pool::restore(&spec, [lease("10.1.0.7")]).unwrap();
+    assert_eq!(wrapped.allocate(holder(1)), Ok(ip("10.1.0.2")));
+}
+
+/// However full the subnet is and wherever its gaps are, an operation looks at two words for each level at most.
+#[test]
+fn no_operation_searches() {
+    let addresses = 20_000;
+    for (subnet, levels) in [("10.0.0.0/8", 4), ("fd00::/64", 11)] {
+        for policy in [Policy::FirstFree, Policy::Serial] {
+            let mut pool = Pool::new(&PoolSpec { policy, ..spec(subnet) }).unwrap();
+            let mut most = 0;
+            let mut counted = |(result, steps): (_, u64)| {
+                most = most.max(steps);
+                result
+            };
+            let leased: Vec<IpAddr> =
+                (0..addresses).map(|n| counted(steps_of(|| pool.allocate(holder(n)).unwrap()))).collect();
+            // Gaps near both ends of what is taken, each given out again.
+            for n in [0, 63, 64, 4095, 4096, addresses - 1] {
+                assert!(steps_of(|| pool.release(leased[n], id(n))).0);
+                counted(steps_of(|| pool.allocate(holder(n)).unwrap()));
+            }
+            assert!(most <= 3 * levels, "{subnet} {policy:?}: {most} steps");
+        }
     }
 }
 
@@ -139,46 +266,121 @@ fn what_is_in_use_is_stepped_over_whole() {
     let ula = UlaPrefix::new([1, 2, 3, 4, 5]);
     assert_eq!(choose_ipv6(Driver::Bridge, ula, &[]), Ok(net("fd01:203:405::/64")));
     assert_eq!(choose_ipv6(Driver::Bridge, ula, &[net("fd01:203:405::/64")]), Ok(net("fd01:203:405:1::/64")));
+    assert!(choose_ipv6(Driver::Bridge, ula, &[net("::/0")]).is_err());
+}
+
+/// A plain map of who has what, and the rules in the plainest words.
+struct Model {
+    owners: BTreeMap<IpAddr, Option<usize>>,
+    window: Vec<IpAddr>,
+    policy: Policy,
+    last: Option<IpAddr>,
+}
+
+impl Model {
+    fn allocate(&mut self, holder: usize) -> Option<IpAddr> {
+        let free = |address: &&IpAddr| !self.owners.contains_key(address);
+        let after = |address: &&IpAddr| {
+            self.policy == Policy::Serial && self.last.is_some_and(|last| **address > last)
+        };
+        let mut free_ones = self.window.iter().filter(free);
+        let chosen = free_ones.clone().find(after).or_else(|| free_ones.next()).copied()?;
+        self.owners.insert(chosen, Some(holder));
+        self.last = Some(chosen);
+        Some(chosen)
+    }
+
+    fn claim(&mut self, address: IpAddr, holder: usize) -> bool {
+        let free = !self.owners.contains_key(&address);
+        if free {
+            self.owners.insert(address, Some(holder));
+        }
+        free
+    }
+
+    fn release(&mut self, address: IpAddr, holder: usize) -> bool {
+        let ours = self.owners.get(&address) == Some(&Some(holder));
+        if ours {
+            self.owners.remove(&address);
+        }
+        ours
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Allocate,
+    Claim(u128),
+    Release(u128, usize),
+}
+
+/// What happens in a subnet of a few dozen addresses, and which part of it is the range.
+fn lives() -> impl Strategy<Value = (PoolSpec, Vec<Step>)> {
+    let step = prop_oneof![
+        3 => Just(Step::Allocate),
+        1 => (0u128..64).prop_map(Step::Claim),
+        2 => (0u128..64, 0usize..4).prop_map(|(n, holder)| Step::Release(n, holder)),
+    ];
+    let spec = (any::<bool>(), 1u8..7, prop::option::of((0u8..7, 0u128..64)), any::<bool>(), 0u128..64)
+        .prop_map(|(v6, bits, range, serial, auxiliary)| {
+            let base = if v6 { ip("fd00::") } else { ip("10.0.0.0") };
+            let net = IpNet::new(base, if v6 { 128 } else { 32 } - bits).unwrap();
+            let at = |n: u128| match net {
+                IpNet::V4(_) => IpAddr::from(Ipv4Addr::from((number(base) + n % (1 << bits)) as u32)),
+                IpNet::V6(_) => IpAddr::from(Ipv6Addr::from(number(base) + n % (1 << bits))),
+            };
+            let range = range.map(|(range_bits, n)| {
+                IpNet::new(at(n), net.max_prefix_len() - range_bits.min(bits)).unwrap().trunc()
+            });
+            let auxiliary =
+                Some(at(auxiliary)).filter(|&a| a != first_usable(net) && !reserved(net).contains(&a));
+            let auxiliary = auxiliary.map(|a| (Name::new("aux").unwrap(), a)).into_iter().collect();
+            let policy = if serial { Policy::Serial } else { Policy::FirstFree };
+            PoolSpec { range, auxiliary, policy, ..PoolSpec::new(net) }
+        });
+    (spec, prop::collection::vec(step, 1..150))
 }
 
 proptest! {
-    /// Against a plain map: an address has one owner, is in the window when chosen, is the lowest free one, and is
-    /// refused only when none is left.
+    /// An address has one owner, is the one that the policy says, is given back by its owner only, and is refused only
+    /// when none is left; and what the leases say is all there is to know.
     #[test]
-    fn a_pool_agrees_with_a_plain_map(
-        v6 in any::<bool>(), prefix_from_end in 1u8..6, steps in prop::collection::vec((0u8..3, 0u128..40), 1..120)
-    ) {
-        let subnet = if v6 { format!("fd00::/{}", 128 - prefix_from_end) } else { format!("10.0.0.0/{}", 32 - prefix_from_end) };
-        let subnet = net(&subnet);
-        let mut pool = Pool::new(subnet, None, None).unwrap();
-        let mut model: BTreeMap<IpAddr, Option<Name>> = reserved(subnet).into_iter().map(|a| (a, None)).collect();
-        model.insert(pool.gateway(), None);
-        let (first, last) = span(subnet);
-
-        for (step, (kind, n)) in steps.into_iter().enumerate() {
-            let address = pool.address(first + n);
-            match kind {
-                0 => {
-                    let lowest = (first..=last).map(|n| pool.address(n)).find(|a| !model.contains_key(a));
-                    let chosen = pool.allocate(name(step));
-                    prop_assert_eq!(chosen.clone().ok(), lowest);
-                    if let Ok(address) = chosen {
-                        model.insert(address, Some(name(step)));
-                    }
+    fn a_pool_agrees_with_a_plain_map((spec, steps) in lives()) {
+        let mut pool = Pool::new(&spec).unwrap();
+        let all: Vec<_> = { let (first, last) = span(spec.net); (first..=last).map(|n| address(spec.net, n)).collect() };
+        let taken = reserved(spec.net).into_iter().chain([pool.gateway()]).chain(spec.auxiliary.values().copied());
+        let mut model = Model {
+            owners: taken.map(|address| (address, None)).collect(),
+            window: all.iter().copied().filter(|a| spec.range.is_none_or(|range| range.contains(a))).collect(),
+            policy: spec.policy,
+            last: None,
+        };
+        for (step, n) in steps.into_iter().zip(0..) {
+            let holder_of = n % 4;
+            match step {
+                Step::Allocate => {
+                    prop_assert_eq!(pool.allocate(holder(holder_of)).ok(), model.allocate(holder_of));
                 }
-                1 => {
-                    let free = subnet.contains(&address) && !model.contains_key(&address);
-                    prop_assert_eq!(pool.claim(address, name(step)).is_ok(), free);
-                    if free {
-                        model.insert(address, Some(name(step)));
-                    }
+                Step::Claim(n) => {
+                    let address = address(spec.net, span(spec.net).0 + n);
+                    let possible = all.contains(&address) && model.claim(address, holder_of);
+                    prop_assert_eq!(pool.claim(address, holder(holder_of)).is_ok(), possible);
                 }
-                _ => {
-                    pool.release(address);
-                    if model.get(&address).is_some_and(Option::is_some) {
-                        model.remove(&address);
-                    }
+                Step::Release(n, who) => {
+                    let address = address(spec.net, span(spec.net).0 + n);
+                    prop_assert_eq!(pool.release(address, id(who)), model.release(address, who));
                 }
+            }
+            let leases: Vec<_> = model.owners.iter()
+                .filter_map(|(&address, owner)| Some(Lease { address, holder: holder((*owner)?) })).collect();
+            prop_assert_eq!(pool.leases(), leases.clone());
+            let usage = pool.usage();
+            let free = model.window.iter().filter(|a| !model.owners.contains_key(a)).count();
+            prop_assert_eq!((usage.available(), usage.in_use), (free as u128, model.owners.len() as u128));
+            if spec.policy == Policy::FirstFree {
+                let mut restored = Pool::restore(&spec, leases).unwrap();
+                prop_assert_eq!(restored.usage(), usage);
+                prop_assert_eq!(restored.allocate(holder(9)), pool.clone().allocate(holder(9)));
             }
         }
     }
@@ -192,5 +394,24 @@ proptest! {
                 prop_assert!(check_subnet(chosen).is_ok());
             }
         }
+    }
+
+    /// The first free block of the pools, as found by trying each.
+    #[test]
+    fn an_automatic_subnet_is_the_first_free_one(busy in prop::collection::vec((0u32..16, 0u32..256, 22u8..=26), 0..40)) {
+        let near = |(b, c, prefix): (u32, u32, u8)| {
+            IpNet::new(Ipv4Addr::from(10 << 24 | (b / 15) << 16 | c / 16 << 8).into(), prefix).unwrap()
+        };
+        let busy: Vec<IpNet> = busy.into_iter().map(near).collect();
+        let candidates = (0u32..1 << 16).map(|n| IpNet::new(Ipv4Addr::from(10 << 24 | n << 8).into(), 24).unwrap());
+        let first = candidates.into_iter().find(|&net| busy.iter().all(|&other| !overlaps(net, other)));
+        prop_assert_eq!(choose_ipv4(Driver::Overlay, &busy).ok(), first);
+    }
+}
+
+fn address(net: IpNet, n: u128) -> IpAddr {
+    match net {
+        IpNet::V4(_) => Ipv4Addr::from(n as u32).into(),
+        IpNet::V6(_) => Ipv6Addr::from(n).into(),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use weft_dataplane::tables::{PortId, PortSpec, SegmentId, SegmentSpec, TablesSpec};
 use weft_dataplane::wire::Vni;
 
@@ -125,10 +126,17 @@ impl Record {
     /// Takes an endpoint out and frees its addresses.
     pub(super) fn remove(&mut self, name: &Name) -> Option<Endpoint> {
         let endpoint = self.endpoints.remove(name)?;
-        for address in &endpoint.addresses {
-            self.pools.iter_mut().for_each(|pool| pool.release(address.addr()));
-        }
+        self.release(&endpoint.addresses, endpoint.id);
         Some(endpoint)
+    }
+
+    /// Frees those of `addresses` that the endpoint `holder` has.
+    pub(super) fn release(&mut self, addresses: &[IpNet], holder: Id) {
+        for pool in &mut self.pools {
+            for address in addresses {
+                pool.release(address.addr(), holder);
+            }
+        }
     }
 }
 

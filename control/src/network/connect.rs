@@ -10,7 +10,7 @@ use weft_dataplane::wire::MacAddr;
 
 use super::book::{Book, Record};
 use super::{ENDPOINTS_MAX, EndpointRequest, Manager, NetworkError, random};
-use crate::ipam::Pool;
+use crate::ipam::{Holder, Pool};
 use crate::model::{Endpoint, Id, IfName, Name, Network, Sandbox};
 use crate::sandbox::{Netns, Plug};
 
@@ -156,30 +156,17 @@ impl Claim<'_> {
         let given_mac = self.request.mac.as_deref().map(parse_mac).transpose()?;
         let id = Id::from_bytes(random()?);
 
-        // A copy of the pools is changed, and becomes the truth when nothing can fail any more.
-        let mut pools = record.pools.clone();
+        let holder = Holder { id, name: self.name.clone() };
         let mut addresses = Vec::new();
-        for pool in &mut pools {
-            let wanted: Option<IpAddr> = match pool.net() {
-                IpNet::V4(_) => self.request.ip.map(IpAddr::from),
-                IpNet::V6(_) => self.request.ip6.map(IpAddr::from),
-            };
-            let address = match wanted {
-                Some(wanted) => pool.claim(wanted, self.name.clone()).map(|()| wanted)?,
-                None => pool.allocate(self.name.clone())?,
-            };
-            addresses.extend(IpNet::new(address, pool.net().prefix_len()));
-        }
-        let mac = given_mac.unwrap_or_else(|| mac_for(&addresses));
-        if let Some(owner) = record.endpoints.values().find(|endpoint| endpoint.mac == mac) {
-            return Err(NetworkError::MacTaken { mac: mac.to_string(), owner: owner.name.clone() });
-        }
+        let mac = self
+            .claim_addresses(&mut record.pools, &holder, &mut addresses)
+            .and_then(|()| free_mac(record, given_mac.unwrap_or_else(|| mac_for(&addresses))))
+            .inspect_err(|_| record.release(&addresses, id))?;
         let needs_route = |gateway: &IpAddr| !self.routed[usize::from(gateway.is_ipv6())];
         let gateways = match record.network.internal {
             true => vec![],
-            false => pools.iter().map(Pool::gateway).filter(needs_route).collect(),
+            false => record.pools.iter().map(Pool::gateway).filter(needs_route).collect(),
         };
-        record.pools = pools;
         let endpoint = Endpoint {
             id,
             name: self.name.clone(),
@@ -195,6 +182,27 @@ impl Claim<'_> {
         Ok(endpoint)
     }
 
+    /// Takes one address from each pool and adds it to `addresses`; on an error, those that were taken before stand there.
+    fn claim_addresses(
+        &self,
+        pools: &mut [Pool],
+        holder: &Holder,
+        addresses: &mut Vec<IpNet>,
+    ) -> Result<(), NetworkError> {
+        for pool in pools {
+            let wanted: Option<IpAddr> = match pool.net() {
+                IpNet::V4(_) => self.request.ip.map(IpAddr::from),
+                IpNet::V6(_) => self.request.ip6.map(IpAddr::from),
+            };
+            let address = match wanted {
+                Some(wanted) => pool.claim(wanted, holder.clone()).map(|()| wanted)?,
+                None => pool.allocate(holder.clone())?,
+            };
+            addresses.extend(IpNet::new(address, pool.net().prefix_len()));
+        }
+        Ok(())
+    }
+
     /// An address that was asked for needs a subnet of its family.
     fn check_families(&self, network: &Network) -> Result<(), NetworkError> {
         let wanted = [self.request.ip.map(IpAddr::from), self.request.ip6.map(IpAddr::from)];
@@ -204,6 +212,14 @@ impl Claim<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// `mac`, unless an endpoint of the network has it.
+fn free_mac(record: &Record, mac: MacAddr) -> Result<MacAddr, NetworkError> {
+    match record.endpoints.values().find(|endpoint| endpoint.mac == mac) {
+        Some(owner) => Err(NetworkError::MacTaken { mac: mac.to_string(), owner: owner.name.clone() }),
+        None => Ok(mac),
     }
 }
 

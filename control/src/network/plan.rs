@@ -8,7 +8,7 @@ use weft_dataplane::wire::Vni;
 use super::book::Book;
 use super::{FIRST_VNI, MTU_MAX, MTU_MIN, MTU_MIN_IPV6, NetworkError, NetworkRequest, Occupied};
 use crate::config::Underlay;
-use crate::ipam::{Pool, UlaPrefix, choose_ipv4, choose_ipv6, overlaps};
+use crate::ipam::{Policy, Pool, PoolSpec, UlaPrefix, choose_ipv4, choose_ipv6, overlaps};
 use crate::model::Driver;
 
 /// MTU of a bridge network unless given: Ethernet's, as Docker has it.
@@ -93,7 +93,8 @@ impl Surroundings<'_> {
         let pool = |net: IpNet| {
             let gateway = request.gateways.iter().copied().find(|gateway| same_family(net, *gateway));
             let range = request.ip_range.filter(|range| same_family(net, range.addr()));
-            Ok(Pool::new(net, gateway, range)?)
+            let policy = Policy::of(request.driver);
+            Ok(Pool::new(&PoolSpec { gateway, range, policy, ..PoolSpec::new(net) })?)
         };
         [v4, v6].into_iter().flatten().map(pool).collect()
     }
