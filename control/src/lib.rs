@@ -21,4 +21,5 @@ pub mod ipam;
 pub mod model;
 pub mod network;
 pub mod sandbox;
+pub mod store;
 pub mod underlay;

@@ -9,6 +9,7 @@ use weft_dataplane::wire::vxlan;
 use super::file::{Located, Settings};
 use super::{Config, ConfigError, DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, Reason};
 use crate::model::{IfName, Name};
+use crate::store::StoreUrl;
 
 /// The most peers: as many as one segment of the dataplane has members.
 pub const PEERS_MAX: usize = weft_dataplane::tables::VTEPS_MAX;
@@ -38,9 +39,12 @@ pub(super) fn check(settings: Settings) -> Result<Config, ConfigError> {
         0..=WORKERS_MAX => Ok(workers as usize),
         _ => Err(Reason::TooManyWorkers),
     })?;
+    let state_dir = state_dir.unwrap_or_else(|| DEFAULT_STATE_DIR.into());
+    let store = parsed("store.url", settings.store_url, |text| Ok(StoreUrl::parse(text, &state_dir)?))?;
     Ok(Config {
         node: node.unwrap_or_else(host_name),
-        state_dir: state_dir.unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
+        store: store.unwrap_or_else(|| StoreUrl::embedded(&state_dir)),
+        state_dir,
         run_dir: run_dir.unwrap_or_else(|| DEFAULT_RUN_DIR.into()),
         underlay_address,
         underlay_port: port.unwrap_or(vxlan::PORT),

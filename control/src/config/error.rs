@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::{DEFAULT_FILE, FILE_MAX, PEERS_MAX, WORKERS_MAX};
 use crate::error::{Code, Explain};
 use crate::model::IfName;
+use crate::store::StoreUrlError;
 
 /// Why there is no configuration to run with.
 #[derive(Debug, thiserror::Error)]
@@ -141,6 +142,9 @@ pub enum Reason {
     /// Peers beyond [`PEERS_MAX`].
     #[error("more than {PEERS_MAX} peers")]
     TooManyPeers,
+    /// A URL that is no store of this build.
+    #[error(transparent)]
+    Store(#[from] StoreUrlError),
     /// A peer given twice.
     #[error("this peer is listed twice")]
     DuplicatePeer,
@@ -168,6 +172,7 @@ impl Reason {
             Self::NotAbsolute => "start it with '/'".into(),
             Self::TooManyWorkers => "use 0 and let weft decide".into(),
             Self::TooManyPeers => "split the network".into(),
+            Self::Store(_) => "use redb: or redb:/var/lib/weft/weft.redb".into(),
             Self::DuplicatePeer => "remove one of the two".into(),
             Self::OtherFamily => "use addresses of one IP version".into(),
             Self::Ourselves => "list only other hosts as [[peer]]".into(),

@@ -18,8 +18,9 @@ pub(super) struct ConfigFile {
     uplink: UplinkTable,
     #[serde(default)]
     dataplane: DataplaneTable,
+    #[serde(default)]
+    store: StoreTable,
     peer: Option<Vec<PeerTable>>,
-    store: Option<Spanned<Value>>,
     gossip: Option<Spanned<Value>>,
     dns: Option<Spanned<Value>>,
     metrics: Option<Spanned<Value>>,
@@ -46,6 +47,12 @@ struct DataplaneTable {
     workers: Option<Spanned<u32>>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoreTable {
+    url: Option<Spanned<String>>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PeerTable {
@@ -70,6 +77,7 @@ pub(super) struct Settings {
     pub(super) underlay_mode: Option<Located<String>>,
     pub(super) uplink_interface: Option<Located<String>>,
     pub(super) workers: Option<Located<u32>>,
+    pub(super) store_url: Option<Located<String>>,
     pub(super) peers: Option<Vec<Located<String>>>,
     /// Tables of features that this build has not.
     pub(super) absent: Vec<Located<&'static str>>,
@@ -78,13 +86,8 @@ pub(super) struct Settings {
 impl ConfigFile {
     /// The layer that this text is; `place` tells where a byte offset of it was written.
     pub(super) fn locate(self, place: impl Fn(usize) -> Place) -> Settings {
-        let tables = [
-            ("store", self.store),
-            ("gossip", self.gossip),
-            ("dns", self.dns),
-            ("metrics", self.metrics),
-            ("docker", self.docker),
-        ];
+        let tables =
+            [("gossip", self.gossip), ("dns", self.dns), ("metrics", self.metrics), ("docker", self.docker)];
         let absent = tables
             .into_iter()
             .filter_map(|(key, table)| Some(Located { value: key, place: place(table?.span().start) }))
@@ -100,6 +103,7 @@ impl ConfigFile {
             underlay_mode: at(self.underlay.mode, &place),
             uplink_interface: at(self.uplink.interface, &place),
             workers: at(self.dataplane.workers, &place),
+            store_url: at(self.store.url, &place),
             peers,
             absent,
         }
@@ -124,6 +128,7 @@ impl Settings {
         fill(&mut self.underlay_mode, weaker.underlay_mode);
         fill(&mut self.uplink_interface, weaker.uplink_interface);
         fill(&mut self.workers, weaker.workers);
+        fill(&mut self.store_url, weaker.store_url);
         fill(&mut self.peers, weaker.peers);
         self.absent.extend(weaker.absent);
     }

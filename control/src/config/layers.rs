@@ -11,7 +11,7 @@ use crate::error::one_line;
 pub const FILE_MAX: u64 = 1 << 20;
 
 /// The environment variables that set a key, and the key.
-pub const ENVIRONMENT: [(&str, &str); 8] = [
+pub const ENVIRONMENT: [(&str, &str); 9] = [
     ("WEFT_NODE", "node"),
     ("WEFT_STATE_DIR", "state_dir"),
     ("WEFT_RUN_DIR", "run_dir"),
@@ -20,6 +20,7 @@ pub const ENVIRONMENT: [(&str, &str); 8] = [
     ("WEFT_UNDERLAY_MODE", "underlay.mode"),
     ("WEFT_UPLINK_INTERFACE", "uplink.interface"),
     ("WEFT_DATAPLANE_WORKERS", "dataplane.workers"),
+    ("WEFT_STORE_URL", "store.url"),
 ];
 
 /// Reads the named file, or the default one if it is there.

@@ -5,8 +5,8 @@
 //! each value stands, so that an error names the key and its place. [`Config`] is what remains after the checks that
 //! need nothing but the text; [`Config::settle`] then asks the host which underlay address that means.
 //!
-//! Keys of features that this build has not (`[store]`, `[gossip]`, `[dns]`, `[metrics]`, `[docker]`) are refused, not
-//! ignored: a setting that does nothing is a lie. Unknown keys are errors for the same reason.
+//! Keys of features that this build has not (`[gossip]`, `[dns]`, `[metrics]`, `[docker]`) are refused, not ignored: a
+//! setting that does nothing is a lie. Unknown keys, and stores of other builds, are errors for the same reason.
 //!
 //! Limits: a file of [`FILE_MAX`] bytes, [`PEERS_MAX`] peers, [`WORKERS_MAX`] workers; more is refused.
 
@@ -27,11 +27,12 @@ pub use layers::{ENVIRONMENT, FILE_MAX};
 pub use underlay::{HostView, Underlay};
 
 use crate::model::{IfName, Name};
+use crate::store::StoreUrl;
 
 /// The file that is read when none is named; it need not exist.
 pub const DEFAULT_FILE: &str = "/etc/weft/config.toml";
 
-/// Where the daemon keeps its lock and, later, its state.
+/// Where the daemon keeps its lock and its state.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/weft";
 
 /// Where the daemon's sockets live.
@@ -59,6 +60,8 @@ pub struct Config {
     pub uplink: Option<IfName>,
     /// Worker threads; 0: the dataplane decides.
     pub workers: usize,
+    /// Where networks and endpoints are kept.
+    pub store: StoreUrl,
     /// The other VTEPs, all different, all of one family.
     pub peers: Vec<IpAddr>,
 }

@@ -51,6 +51,8 @@ fn every_key_of_this_build_is_read() {
         interface = "eth0"
         [dataplane]
         workers = 2
+        [store]
+        url = "redb:/x/y"
         [[peer]]
         address = "10.9.0.2"
         [[peer]]
@@ -65,6 +67,7 @@ fn every_key_of_this_build_is_read() {
         underlay_mode: Mode::Udp,
         uplink: Some(IfName::new("eth0").unwrap()),
         workers: 2,
+        store: StoreUrl::Redb("/x/y".into()),
         peers: vec![ip("10.9.0.2"), ip("10.9.0.3")],
     };
     assert_eq!(load(text, &[], &[]).unwrap(), expected);
@@ -105,7 +108,7 @@ fn every_error_names_key_value_and_place() {
 
 #[test]
 fn features_of_other_builds_are_refused_by_name() {
-    for table in ["store", "gossip", "dns", "metrics", "docker"] {
+    for table in ["gossip", "dns", "metrics", "docker"] {
         assert_eq!(
             refusal(&format!("\n[{table}]\nkey = 1"), &[]),
             format!("line 2: '{table}' is not in this build")
@@ -139,6 +142,26 @@ fn impossible_values_are_refused_with_their_line() {
     assert_eq!(reason_of("run_dir = 'run'"), (1, Reason::NotAbsolute));
     assert_eq!(reason_of("[uplink]\ninterface = 'much-too-long-a-name'"), (2, Reason::NotAnInterface));
     assert_eq!(reason_of("[dataplane]\nworkers = 65"), (2, Reason::TooManyWorkers));
+}
+
+#[test]
+fn the_store_is_a_file_of_the_state_directory_unless_the_url_says_otherwise() {
+    let store = |set: &[&str]| load("", &[], set).unwrap().store.to_string();
+    assert_eq!(store(&[]), "redb:/var/lib/weft/weft.redb");
+    assert_eq!(store(&["store.url=redb:", "state_dir=/s"]), "redb:/s/weft.redb");
+    assert_eq!(store(&["store.url=redb:/x"]), "redb:/x");
+    for later in ["etcd://h:2379/weft", "consul://h:8500", "zk://h:2181"] {
+        let error = load(&format!("[store]\nurl = '{later}'"), &[], &[]).unwrap_err();
+        let message = Problem::from(error).to_string();
+        assert!(
+            message
+                .contains(&format!("line 2: store.url = {later}: this kind of store is not in this build")),
+            "{message}"
+        );
+        assert!(message.contains("use redb:"), "{message}");
+    }
+    let relative = refusal("[store]\nurl = 'redb:weft.redb'", &[]);
+    assert_eq!(relative, "line 2: store.url = redb:weft.redb: not the absolute path of a file");
 }
 
 #[test]
