@@ -7,9 +7,9 @@
 //!  +--> demo:   the product shown by itself
 //! ```
 //!
-//! The [`network`] room decides and remembers; [`model`] has the nouns, [`ipam`] the addresses. [`sandbox`] enters other
-//! namespaces, [`underlay`] finds the next hops of super-frames. Packets are none of this crate's business: they are
-//! the dataplane's.
+//! The [`network`] room decides and remembers; [`model`] has the nouns, [`ipam`] the addresses, [`store`] keeps what
+//! outlives the process. [`sandbox`] enters other namespaces, [`underlay`] finds the next hops of super-frames. Packets
+//! are none of this crate's business: they are the dataplane's.
 
 pub mod api;
 pub mod cli;

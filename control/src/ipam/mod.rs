@@ -39,7 +39,7 @@ use ipnet::IpNet;
 pub use error::IpamError;
 pub use lease::{Holder, Lease, Owner, Usage};
 pub use pool::{AUXILIARY_MAX, Policy, Pool, PoolSpec};
-pub use subnets::{UlaPrefix, choose_ipv4, choose_ipv6, overlaps};
+pub use subnets::{NotUla, UlaPrefix, choose_ipv4, choose_ipv6, overlaps};
 
 /// Whether endpoints can live in `net` at all.
 ///

@@ -6,6 +6,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
 
 use super::{IpamError, span};
 use crate::model::Driver;
@@ -93,8 +94,29 @@ fn first_free(
 }
 
 /// A host's own /48 of `fd00::/8`: the automatic IPv6 subnets are cut from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Ipv6Net", into = "Ipv6Net")]
 pub struct UlaPrefix(Ipv6Net);
+
+/// A prefix that no host can have as its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not a /48 of fd00::/8")]
+pub struct NotUla(pub Ipv6Net);
+
+impl TryFrom<Ipv6Net> for UlaPrefix {
+    type Error = NotUla;
+
+    fn try_from(net: Ipv6Net) -> Result<Self, NotUla> {
+        let ula = net.prefix_len() == 48 && net == net.trunc() && net.addr().octets()[0] == 0xfd;
+        if ula { Ok(Self(net)) } else { Err(NotUla(net)) }
+    }
+}
+
+impl From<UlaPrefix> for Ipv6Net {
+    fn from(ula: UlaPrefix) -> Self {
+        ula.0
+    }
+}
 
 impl UlaPrefix {
     /// The prefix with this global id, 40 bits that the caller drew at random (RFC 4193 3.2).

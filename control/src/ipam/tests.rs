@@ -269,6 +269,16 @@ fn what_is_in_use_is_stepped_over_whole() {
     assert!(choose_ipv6(Driver::Bridge, ula, &[net("::/0")]).is_err());
 }
 
+#[test]
+fn a_hosts_prefix_is_read_back_and_no_other_is_one() {
+    let json = serde_json::to_string(&UlaPrefix::new([1, 2, 3, 4, 5])).unwrap();
+    assert_eq!(json, "\"fd01:203:405::/48\"");
+    assert_eq!(serde_json::from_str::<UlaPrefix>(&json).unwrap(), UlaPrefix::new([1, 2, 3, 4, 5]));
+    for bad in ["fd01:203:405::/49", "fc01:203:405::/48", "fd01:203:405:1::/48", "2001:db8::/48"] {
+        assert!(serde_json::from_str::<UlaPrefix>(&format!("\"{bad}\"")).is_err(), "{bad}");
+    }
+}
+
 /// A plain map of who has what, and the rules in the plainest words.
 struct Model {
     owners: BTreeMap<IpAddr, Option<usize>>,
@@ -400,10 +410,10 @@ proptest! {
     #[test]
     fn an_automatic_subnet_is_the_first_free_one(busy in prop::collection::vec((0u32..16, 0u32..256, 22u8..=26), 0..40)) {
         let near = |(b, c, prefix): (u32, u32, u8)| {
-            IpNet::new(Ipv4Addr::from(10 << 24 | (b / 15) << 16 | c / 16 << 8).into(), prefix).unwrap()
+            IpNet::new(Ipv4Addr::from((10 << 24) | ((b / 15) << 16) | ((c / 16) << 8)).into(), prefix).unwrap()
         };
         let busy: Vec<IpNet> = busy.into_iter().map(near).collect();
-        let candidates = (0u32..1 << 16).map(|n| IpNet::new(Ipv4Addr::from(10 << 24 | n << 8).into(), 24).unwrap());
+        let candidates = (0u32..1 << 16).map(|n| IpNet::new(Ipv4Addr::from((10 << 24) | (n << 8)).into(), 24).unwrap());
         let first = candidates.into_iter().find(|&net| busy.iter().all(|&other| !overlaps(net, other)));
         prop_assert_eq!(choose_ipv4(Driver::Overlay, &busy).ok(), first);
     }

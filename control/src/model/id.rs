@@ -1,9 +1,13 @@
 //! Identities: 256 random bits, written as 64 hexadecimal digits as Docker does.
 
 use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 /// A network's or an endpoint's identity, never reused.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Id([u8; 32]);
 
 impl Id {
@@ -22,6 +26,45 @@ impl Id {
         let mut digits = self.to_string();
         digits.truncate(Self::SHORT_LEN);
         digits
+    }
+}
+
+/// A text that is no identity.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{text}' is not an id of 64 hexadecimal digits")]
+pub struct IdError {
+    /// The refused text.
+    pub text: String,
+}
+
+impl FromStr for Id {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let refused = || IdError { text: text.to_owned() };
+        let digits = text.as_bytes();
+        if digits.len() != 64 || !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(refused());
+        }
+        let mut bytes = [0; 32];
+        for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| refused())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl TryFrom<String> for Id {
+    type Error = IdError;
+
+    fn try_from(text: String) -> Result<Self, IdError> {
+        text.parse()
+    }
+}
+
+impl From<Id> for String {
+    fn from(id: Id) -> Self {
+        id.to_string()
     }
 }
 
@@ -49,5 +92,16 @@ mod tests {
         let id = Id::from_bytes(bytes);
         assert_eq!(id.to_string(), format!("ab{}01", "0".repeat(60)));
         assert_eq!(id.short(), "ab0000000000");
+    }
+
+    #[test]
+    fn text_is_read_back_and_nothing_else_is() {
+        let mut bytes = [0xa5; 32];
+        bytes[7] = 0x0f;
+        let id = Id::from_bytes(bytes);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for bad in ["", "ab", &"g".repeat(64), &"A".repeat(64), &"a".repeat(65), &"\u{e9}".repeat(32)] {
+            assert!(bad.parse::<Id>().is_err(), "{bad}");
+        }
     }
 }

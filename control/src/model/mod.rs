@@ -24,7 +24,7 @@ use weft_dataplane::tables::{PortId, SegmentId, SegmentOptions};
 use weft_dataplane::wire::{MacAddr, Vni};
 
 pub use driver::{Driver, DriverError};
-pub use id::Id;
+pub use id::{Id, IdError};
 pub use name::{IfName, IfNameError, Name, NameError};
 pub use options::{FDB_LIMIT_MAX, OptionError, STORM_KPPS_MAX, parse_options};
 pub use timestamp::rfc3339;
@@ -69,6 +69,8 @@ pub struct Subnet {
     pub gateway: IpAddr,
     /// Where addresses are taken from, if not from all of `net`.
     pub range: Option<IpNet>,
+    /// Addresses of things that Weft does not manage, by name; never given out.
+    pub auxiliary: BTreeMap<Name, IpAddr>,
 }
 
 /// One interface on one network.

@@ -127,6 +127,7 @@ impl Manager {
             net: pool.net(),
             gateway: pool.gateway(),
             range: request.ip_range.filter(|range| pool.net().contains(range)),
+            auxiliary: Default::default(),
         });
         let network = Network {
             id: Id::from_bytes(random()?),

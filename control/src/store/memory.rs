@@ -145,10 +145,28 @@ impl Leases for MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Notice;
     use crate::store::conformance::{key, suite};
+    use crate::store::{Notice, STORE_MAX, VALUE_MAX};
 
-    suite!(|| (MemoryStore::default(), ()), 256);
+    fn fresh() -> (MemoryStore, ()) {
+        (MemoryStore::default(), ())
+    }
+
+    suite!(fresh, 256);
+
+    #[test]
+    fn a_full_store_can_only_get_smaller() {
+        let store = MemoryStore::default();
+        let entry = |n: usize| (key(&format!("k/{n:04}")), vec![0; VALUE_MAX - 6]);
+        let most = STORE_MAX / VALUE_MAX;
+        store.replace((0..most).map(entry).collect(), false).unwrap();
+        assert!(matches!(store.put(&key("a"), vec![]), Err(StoreError::Full)));
+        let exchanged = Transaction::new().delete(key("k/0000")).put(key("k/9999"), vec![0; VALUE_MAX - 6]);
+        store.commit(&exchanged).unwrap();
+        assert!(matches!(store.replace((0..=most).map(entry).collect(), true), Err(StoreError::Full)));
+        store.delete(&key("k/9999")).unwrap();
+        store.put(&key("a"), vec![]).unwrap();
+    }
 
     #[test]
     fn what_is_leased_goes_with_its_lease() {

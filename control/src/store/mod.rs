@@ -21,7 +21,7 @@
 //! through an async client holds a runtime's handle, waits for its client on it for a bounded time, and says
 //! [`StoreError::Io`] after that. Watches can be awaited. Nothing here is called from an async thread.
 //!
-//! What a backend promises, and [`conformance`] checks:
+//! What a backend promises, and the suite in `conformance.rs` checks of each:
 //! - A commit that answered is durable; one that failed has changed nothing that any call shows. (When the medium fails
 //!   while writing, what the next process finds may be either; it is whole in both cases.)
 //! - A read sees every commit that answered before it. Reads go on while the medium refuses writes.
@@ -33,7 +33,7 @@
 //! smallest limit of the backends that can be: Consul's), [`STORE_MAX`] bytes altogether, [`WATCHES_MAX`] watches, each
 //! with a queue of [`WATCH_QUEUE`] changes. Beyond each the request is refused, and nothing changes.
 //!
-//! The state fits in memory many times over, so the embedded store keeps it there as well ([`space`]): one place decides
+//! The state fits in memory many times over, so the embedded store keeps it there as well (`space.rs`): one place decides
 //! every transaction, whatever the medium; reads cost no system call and cannot fail.
 
 pub mod catalog;

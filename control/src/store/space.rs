@@ -11,8 +11,8 @@ use super::{
     Change, Committed, Entry, Expect, Key, Listing, Prefix, Revision, StoreError, Transaction, Version, Watch,
 };
 
-/// The most bytes of keys and values: several times what all networks and endpoints that a host can have take up.
-pub const STORE_MAX: usize = 256 << 20;
+/// The most bytes of keys and values: twice what all networks and endpoints that a host can have take up.
+pub const STORE_MAX: usize = 64 << 20;
 
 /// Every key with its value and the value's version.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //!
 //! The file is redb's: a copy-on-write B-tree with checksums, in which a commit is there whole or not at all, whenever the
 //! power goes. It has two tables, `entries` (key -> version, value) and `meta` ([`SCHEMA`], the revision). The state is
-//! held in memory too ([`super::space`]); a commit is decided there, written and fsynced, and only then shown to anybody.
+//! held in memory too (`space.rs`); a commit is decided there, written and fsynced, and only then shown to anybody.
 //!
 //! A file is never harmed by being looked at. It is locked, read into memory, and there opened, checked in full and
 //! recovered like after a crash; only what passes is opened in its place. What is damaged, newer or no store at all is

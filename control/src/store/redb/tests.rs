@@ -13,13 +13,12 @@ use super::*;
 use crate::error::{Code, Explain, Problem};
 use crate::store::conformance::{key, suite};
 
-suite!(
-    || {
-        let directory = tempfile::tempdir().unwrap();
-        (RedbStore::open(&file_in(&directory)).unwrap(), directory)
-    },
-    24
-);
+fn fresh() -> (RedbStore, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    (RedbStore::open(&file_in(&directory)).unwrap(), directory)
+}
+
+suite!(fresh, 24);
 
 fn file_in(directory: &TempDir) -> PathBuf {
     directory.path().join("weft.redb")

@@ -1,0 +1,366 @@
+//! What is written: JSON documents, each with its kind and version.
+//!
+//! ```json
+//! {"kind":"claim","version":1,"body":{"owner":"5d1c…","name":"web"}}
+//! ```
+//!
+//! A field that is added, or that means something new, makes a new version; a build that does not know it must not
+//! guess. Older versions are read for as long as there are stores that have them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ipnet::IpNet;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+use weft_dataplane::tables::{PortId, SegmentId};
+use weft_dataplane::wire::{MacAddr, Vni};
+
+use super::{CatalogError, Claim, Key, keys};
+use crate::ipam::{Holder, Lease, Policy, PoolSpec, UlaPrefix};
+use crate::model::{Driver, Endpoint, Id, IfName, Name, Network, Sandbox, Subnet, parse_options};
+use crate::sandbox::NetnsId;
+
+/// A kind of document.
+pub trait Document: Serialize + DeserializeOwned {
+    /// Its word.
+    const KIND: &'static str;
+    /// The newest version that this build reads, and the one it writes.
+    const VERSION: u32;
+}
+
+/// Who owns what the document's key names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimDocument {
+    /// The network or endpoint.
+    pub owner: Id,
+    /// Its name, for people.
+    pub name: Name,
+}
+
+/// A host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeDocument {
+    /// Its identity.
+    pub id: Id,
+    /// Its name.
+    pub name: Name,
+    /// Its VTEP, if it has an underlay.
+    pub vtep: Option<IpAddr>,
+    /// Where its automatic IPv6 subnets come from.
+    pub ula: UlaPrefix,
+}
+
+/// A network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkDocument {
+    /// Its identity.
+    pub id: Id,
+    /// Its name.
+    pub name: Name,
+    /// What it is made of.
+    pub driver: Driver,
+    /// Its number in the dataplane; no other network of the store has it.
+    pub segment: u32,
+    /// Its VNI; `Some` exactly for overlays.
+    pub vni: Option<u32>,
+    /// The MTU of its endpoints, in bytes.
+    pub mtu: u16,
+    /// Whether it has no way out.
+    pub internal: bool,
+    /// IPv4 first.
+    pub subnets: Vec<SubnetDocument>,
+    /// The options as they were given.
+    pub options: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// When it was created, in nanoseconds since 1970.
+    #[serde(with = "moment")]
+    pub created: SystemTime,
+    /// Whether it is being removed and takes no endpoint any more.
+    pub closed: bool,
+}
+
+/// A subnet of a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubnetDocument {
+    /// The range.
+    pub net: IpNet,
+    /// The gateway.
+    pub gateway: IpAddr,
+    /// Where addresses are chosen from, if not from all of `net`.
+    pub range: Option<IpNet>,
+    /// Addresses of things that Weft does not manage.
+    pub auxiliary: BTreeMap<Name, IpAddr>,
+    /// Which of the free addresses is chosen.
+    pub policy: Policy,
+}
+
+/// An endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointDocument {
+    /// Its identity.
+    pub id: Id,
+    /// Its network.
+    pub network: Id,
+    /// The host it is on.
+    pub node: Name,
+    /// Its name.
+    pub name: Name,
+    /// Its number in that host's dataplane.
+    pub port: u32,
+    /// The path its namespace was named by.
+    pub netns: PathBuf,
+    /// Device and inode of the namespace; they mean nothing after a reboot.
+    pub netns_id: (u64, u64),
+    /// What it is called there.
+    pub ifname: IfName,
+    /// Its MAC address.
+    #[serde(with = "text")]
+    pub mac: MacAddr,
+    /// Its addresses with their subnets' prefix lengths.
+    pub addresses: Vec<IpNet>,
+    /// Its default routes.
+    pub gateways: Vec<IpAddr>,
+    /// When it was connected, in nanoseconds since 1970.
+    #[serde(with = "moment")]
+    pub created: SystemTime,
+}
+
+macro_rules! documents {
+    ($($type:ident $kind:literal $version:literal),*) => {$(
+        impl Document for $type {
+            const KIND: &'static str = $kind;
+            const VERSION: u32 = $version;
+        }
+    )*};
+}
+
+documents!(ClaimDocument "claim" 1, NodeDocument "node" 1, NetworkDocument "network" 1, EndpointDocument "endpoint" 1);
+
+#[derive(Serialize)]
+struct Written<'a, D> {
+    kind: &'static str,
+    version: u32,
+    body: &'a D,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Read<'a> {
+    kind: String,
+    version: u32,
+    #[serde(borrow)]
+    body: &'a RawValue,
+}
+
+/// The bytes of a document that is to stand at `key`.
+///
+/// # Errors
+/// [`CatalogError::Unwritable`].
+pub fn encode<D: Document>(key: &Key, document: &D) -> Result<Vec<u8>, CatalogError> {
+    let written = Written { kind: D::KIND, version: D::VERSION, body: document };
+    serde_json::to_vec(&written)
+        .map_err(|error| CatalogError::Unwritable { key: key.clone(), what: error.to_string() })
+}
+
+/// The document that stands at `key`.
+///
+/// # Errors
+/// [`CatalogError::Newer`] or [`CatalogError::Unreadable`].
+pub fn decode<D: Document>(key: &Key, bytes: &[u8]) -> Result<D, CatalogError> {
+    let unreadable = |what: String| CatalogError::Unreadable { key: key.clone(), what };
+    let read: Read<'_> = serde_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
+    if read.kind != D::KIND {
+        return Err(unreadable(format!("it is of kind '{}', not '{}'", read.kind, D::KIND)));
+    }
+    if read.version > D::VERSION {
+        return Err(CatalogError::Newer { key: key.clone(), found: read.version, known: D::VERSION });
+    }
+    serde_json::from_str(read.body.get()).map_err(|error| unreadable(error.to_string()))
+}
+
+impl NetworkDocument {
+    /// The document of a network that is not being removed.
+    #[must_use]
+    pub fn of(network: &Network) -> Self {
+        let subnet = |subnet: &Subnet| SubnetDocument {
+            net: subnet.net,
+            gateway: subnet.gateway,
+            range: subnet.range,
+            auxiliary: subnet.auxiliary.clone(),
+            policy: Policy::of(network.driver),
+        };
+        Self {
+            id: network.id,
+            name: network.name.clone(),
+            driver: network.driver,
+            segment: network.segment.0,
+            vni: network.vni.map(Vni::get),
+            mtu: network.mtu,
+            internal: network.internal,
+            subnets: network.subnets.iter().map(subnet).collect(),
+            options: network.given_options.clone(),
+            labels: network.labels.clone(),
+            created: network.created,
+            closed: false,
+        }
+    }
+
+    /// The network.
+    ///
+    /// # Errors
+    /// [`CatalogError::Option`], or [`CatalogError::Unreadable`] for a VNI that is none.
+    pub fn network(&self) -> Result<Network, CatalogError> {
+        let vni = self.vni.map(Vni::new).transpose().map_err(|error| CatalogError::Unreadable {
+            key: keys::network(self.id),
+            what: error.to_string(),
+        })?;
+        let subnet = |subnet: &SubnetDocument| Subnet {
+            net: subnet.net,
+            gateway: subnet.gateway,
+            range: subnet.range,
+            auxiliary: subnet.auxiliary.clone(),
+        };
+        Ok(Network {
+            id: self.id,
+            name: self.name.clone(),
+            driver: self.driver,
+            segment: SegmentId(self.segment),
+            vni,
+            mtu: self.mtu,
+            internal: self.internal,
+            subnets: self.subnets.iter().map(subnet).collect(),
+            options: parse_options(&self.options)?,
+            given_options: self.options.clone(),
+            labels: self.labels.clone(),
+            created: self.created,
+        })
+    }
+
+    /// What it has that nobody else may have, and where that stands.
+    pub(super) fn claims(&self) -> Vec<(Key, Claim)> {
+        let mut claims = vec![
+            (keys::network_name(&self.name), Claim::NetworkName(self.name.clone())),
+            (keys::segment(self.segment), Claim::Segment(self.segment)),
+        ];
+        claims.extend(self.vni.map(|vni| (keys::vni(vni), Claim::Vni(vni))));
+        claims
+    }
+
+    pub(super) fn claim(&self) -> ClaimDocument {
+        ClaimDocument { owner: self.id, name: self.name.clone() }
+    }
+}
+
+impl SubnetDocument {
+    /// What [`crate::ipam::Pool::restore`] wants to know of it.
+    #[must_use]
+    pub fn pool(&self) -> PoolSpec {
+        PoolSpec {
+            net: self.net,
+            gateway: Some(self.gateway),
+            range: self.range,
+            auxiliary: self.auxiliary.clone(),
+            policy: self.policy,
+        }
+    }
+}
+
+impl EndpointDocument {
+    /// The document of an endpoint of `network` on the host `node`.
+    #[must_use]
+    pub fn of(endpoint: &Endpoint, network: Id, node: &Name) -> Self {
+        Self {
+            id: endpoint.id,
+            network,
+            node: node.clone(),
+            name: endpoint.name.clone(),
+            port: endpoint.port.0,
+            netns: endpoint.sandbox.path.clone(),
+            netns_id: (endpoint.sandbox.key.dev, endpoint.sandbox.key.ino),
+            ifname: endpoint.ifname.clone(),
+            mac: endpoint.mac,
+            addresses: endpoint.addresses.clone(),
+            gateways: endpoint.gateways.clone(),
+            created: endpoint.created,
+        }
+    }
+
+    /// The endpoint.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        let (dev, ino) = self.netns_id;
+        Endpoint {
+            id: self.id,
+            name: self.name.clone(),
+            port: PortId(self.port),
+            sandbox: Sandbox { path: self.netns.clone(), key: NetnsId { dev, ino } },
+            ifname: self.ifname.clone(),
+            mac: self.mac,
+            addresses: self.addresses.clone(),
+            gateways: self.gateways.clone(),
+            created: self.created,
+        }
+    }
+
+    /// Its addresses, as [`crate::ipam::Pool::restore`] wants them.
+    pub fn leases(&self) -> impl Iterator<Item = Lease> {
+        let holder = || Holder { id: self.id, name: self.name.clone() };
+        self.addresses.iter().map(move |net| Lease { address: net.addr(), holder: holder() })
+    }
+
+    /// What it has that nobody else on its network may have, and where that stands.
+    pub(super) fn claims(&self) -> Vec<(Key, Claim)> {
+        let name = (keys::endpoint_name(self.network, &self.name), Claim::EndpointName(self.name.clone()));
+        let mac = (keys::mac(self.network, self.mac), Claim::Mac(self.mac));
+        let address = |net: &IpNet| (keys::address(self.network, net.addr()), Claim::Address(net.addr()));
+        [name, mac].into_iter().chain(self.addresses.iter().map(address)).collect()
+    }
+
+    pub(super) fn claim(&self) -> ClaimDocument {
+        ClaimDocument { owner: self.id, name: self.name.clone() }
+    }
+}
+
+/// Values as the text that people write.
+mod text {
+    use super::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<T: std::fmt::Display, S: Serializer>(
+        value: &T,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
+    where
+        T: std::str::FromStr<Err: std::fmt::Display>,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Moments as nanoseconds since 1970. A clock that stands before that is no reason to lose a network.
+mod moment {
+    use super::{Deserialize, Deserializer, Duration, Serializer, SystemTime, UNIX_EPOCH};
+
+    pub(super) fn serialize<S: Serializer>(moment: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+        let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+        to.serialize_u64(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
+        Ok(UNIX_EPOCH + Duration::from_nanos(u64::deserialize(from)?))
+    }
+}
