@@ -93,4 +93,6 @@ fn span(net: IpNet) -> (u128, u128) {
 }
 
 #[cfg(test)]
+mod life;
+#[cfg(test)]
 mod tests;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::documents::{ClaimDocument, EndpointDocument, NetworkDocument, NodeDocument, decode};
-use super::{CatalogError, Claim, Key, keys};
+use super::documents::{ClaimDocument, EndpointDocument, NetworkDocument, NodeDocument};
+use super::{CatalogError, Claim, Key, decode, keys};
 use crate::ipam::Lease;
 use crate::model::Id;
 use crate::store::Revision;

@@ -1,7 +1,7 @@
 //! Claiming, giving back, and trying again.
 
-use super::documents::{ClaimDocument, NetworkDocument, decode, encode};
-use super::{ATTEMPTS, Catalog, CatalogError, Claim, Key, StoreError, Transaction, keys};
+use super::documents::{ClaimDocument, NetworkDocument};
+use super::{ATTEMPTS, Catalog, CatalogError, Claim, Key, StoreError, Transaction, decode, encode, keys};
 use crate::model::Id;
 use crate::store::Entry;
 

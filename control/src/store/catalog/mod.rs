@@ -29,6 +29,7 @@
 mod audit;
 mod change;
 pub mod documents;
+mod envelope;
 mod error;
 mod keys;
 
@@ -40,7 +41,8 @@ pub use error::{CatalogError, Claim};
 
 use super::{Key, Prefix, Store, StoreError, Transaction};
 use crate::model::{Id, Name};
-use documents::{EndpointDocument, NetworkDocument, NodeDocument, decode, encode};
+use documents::{EndpointDocument, NetworkDocument, NodeDocument};
+pub use envelope::{Document, decode, encode};
 
 /// How often a change is tried again when others were faster. Each time somebody has got on, so the limit is for bugs.
 const ATTEMPTS: usize = 16;

@@ -14,8 +14,11 @@
 //!
 //! Not for network file systems: their locks and fsyncs are not what this relies on.
 
+#[cfg(test)]
+mod faults;
 mod file;
 mod holder;
+mod inspect;
 #[cfg(test)]
 mod tests;
 

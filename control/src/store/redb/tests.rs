@@ -1,13 +1,13 @@
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use redb::{Database, StorageBackend};
+use redb::Database;
 use tempfile::TempDir;
 
+use super::faults::{Faults, Faulty};
 use super::file::{Device, ENTRIES, META, builder};
 use super::*;
 use crate::error::{Code, Explain, Problem};
@@ -185,73 +185,6 @@ fn set_meta(path: &Path, name: &str, number: u64) {
     let transaction = database.begin_write().unwrap();
     transaction.open_table(META).unwrap().insert(name, number).unwrap();
     transaction.commit().unwrap();
-}
-
-/// What goes wrong with a medium, and what of it would survive a power cut.
-#[derive(Debug, Default)]
-struct Faults {
-    /// How many operations still succeed; then all that write fail until `broken` is taken back.
-    healthy: AtomicU64,
-    broken: AtomicBool,
-    errno: AtomicU64,
-    /// The file as of the last fsync.
-    durable: Mutex<Vec<u8>>,
-}
-
-impl Faults {
-    fn fail_after(&self, operations: u64, errno: rustix::io::Errno) {
-        self.errno.store(errno.raw_os_error() as u64, Ordering::SeqCst);
-        self.healthy.store(operations, Ordering::SeqCst);
-        self.broken.store(true, Ordering::SeqCst);
-    }
-
-    fn heal(&self) {
-        self.broken.store(false, Ordering::SeqCst);
-    }
-
-    fn operate(&self) -> io::Result<()> {
-        let spend = |n: u64| n.checked_sub(1);
-        let spent = !self.broken.load(Ordering::SeqCst)
-            || self.healthy.fetch_update(Ordering::SeqCst, Ordering::SeqCst, spend).is_ok();
-        let errno = || io::Error::from_raw_os_error(self.errno.load(Ordering::SeqCst) as i32);
-        if spent { Ok(()) } else { Err(errno()) }
-    }
-}
-
-/// A file on a medium with faults.
-#[derive(Debug)]
-struct Faulty {
-    device: Device,
-    faults: Arc<Faults>,
-}
-
-impl StorageBackend for Faulty {
-    fn len(&self) -> io::Result<u64> {
-        self.device.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.device.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.faults.operate()?;
-        self.device.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.faults.operate()?;
-        self.device.sync_data()?;
-        let mut image = vec![0; self.device.len()? as usize];
-        self.device.read(0, &mut image)?;
-        *self.faults.durable.lock().unwrap() = image;
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.faults.operate()?;
-        self.device.write(offset, data)
-    }
 }
 
 fn open_faulty(path: &Path, faults: &Arc<Faults>) -> RedbStore {
