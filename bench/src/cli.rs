@@ -54,7 +54,7 @@ struct CompareArgs {
     /// How often everybody has a turn [default: 5; with --quick: 2]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
-    /// How long a measurement takes, after its warm-up; 0.1 to 600 [default: 1; with --quick: 0.2]
+    /// How long a measurement takes, after its warm-up; 0.1 to 600 [default: 1; with --quick: 0.2]. TCP: how many GB
     #[arg(long, value_parser = seconds)]
     seconds: Option<Duration>,
     /// Discard turns during which the hypervisor took more than this from the machine, in per cent

@@ -21,7 +21,7 @@ const REACHED: f64 = 0.95;
 /// How long things are measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
-    /// A throughput, a flood, a series of round trips, a rest.
+    /// A flood, a series of round trips, a rest; bulk transfers take about as long.
     pub(crate) measure: Duration,
 }
 
@@ -29,6 +29,16 @@ impl Times {
     /// Before it, and not counted: TCP finds its window, tables are learned, the clock speeds up.
     fn warm_up(self) -> Duration {
         (self.measure / 4).clamp(Duration::from_millis(50), Duration::from_secs(2))
+    }
+
+    /// The bytes of a bulk transfer: 10^9 for each second, which takes about that long at 8 Gb/s.
+    fn bytes(self) -> u64 {
+        (self.measure.as_secs_f64() * 1e9) as u64
+    }
+
+    /// How long they may take: who is slower is measured over fewer.
+    fn patience(self) -> Duration {
+        4 * self.measure
     }
 
     /// One rate of a search.
@@ -70,8 +80,8 @@ pub(crate) fn perform(
     match workload {
         Workload::Tcp1 | Workload::Tcp1Back | Workload::Tcp8 | Workload::Tcp8Back => {
             let streams = if matches!(workload, Workload::Tcp8 | Workload::Tcp8Back) { 8 } else { 1 };
-            let (warm_up, measure) = (times.warm_up(), times.measure);
-            bulk(from, to, Task::TcpReceive { on, streams, warm_up, measure, daemons })
+            let (warm_up, enough, patience) = (times.warm_up(), times.bytes(), times.patience());
+            bulk(from, to, Task::TcpReceive { on, streams, warm_up, enough, patience, daemons })
         }
         Workload::Udp64 | Workload::Udp1400 => {
             let payload = if workload == Workload::Udp64 { 64 } else { 1400 };
@@ -95,8 +105,8 @@ fn out_of_step() -> LabError {
 }
 
 fn bulk(from: &mut Agent, to: &mut Agent, task: Task) -> Result<Figures, LabError> {
-    let Task::TcpReceive { streams, warm_up, measure, .. } = task else { return Err(out_of_step()) };
-    let limit = warm_up + measure;
+    let Task::TcpReceive { streams, warm_up, patience, .. } = task else { return Err(out_of_step()) };
+    let limit = warm_up + patience;
     to.tell(&task)?;
     let Answer::Ready(address) = to.answer(Duration::ZERO)? else { return Err(out_of_step()) };
     from.tell(&Task::TcpSend { to: address, streams, limit })?;

@@ -25,10 +25,10 @@ pub(crate) fn serve() -> ExitCode {
 
 fn perform(task: Task, counter: &mut Option<udp::Counter>) -> io::Result<Answer> {
     match task {
-        Task::TcpReceive { on, streams, warm_up, measure, daemons } => {
+        Task::TcpReceive { on, streams, warm_up, enough, patience, daemons } => {
             let receiver = tcp::Receiver::listen(on)?;
             say(&Answer::Ready(receiver.address()?))?;
-            receiver.measure(streams, warm_up, measure, &daemons)
+            receiver.measure(streams, warm_up, enough, patience, &daemons)
         }
         Task::TcpSend { to, streams, limit } => tcp::send(to, streams, limit).map(|()| Answer::Done),
         Task::UdpReceive { on } => {

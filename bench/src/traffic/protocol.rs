@@ -18,8 +18,10 @@ pub(crate) enum Task {
         streams: usize,
         /// How long not to count, from the last connection on.
         warm_up: Duration,
-        /// How long to count.
-        measure: Duration,
+        /// How many bytes to count.
+        enough: u64,
+        /// How long to count at most.
+        patience: Duration,
         /// Processes whose CPU time is counted apart.
         daemons: Vec<u32>,
     },

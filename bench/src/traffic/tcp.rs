@@ -15,6 +15,9 @@ use crate::measure::cpu::Look;
 /// Bytes per read and per write.
 const BLOCK: usize = 128 * 1024;
 
+/// How often the bytes that have come are looked at.
+const TICK: Duration = Duration::from_millis(2);
+
 /// How long a stream may stand still before its end looks at the clock.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -36,30 +39,34 @@ impl Receiver {
         v4(self.listener.local_addr()?)
     }
 
-    /// Accepts the streams, counts their bytes for the window asked for, and closes them.
+    /// Accepts the streams, measures until `enough` bytes have come after the warm-up or `patience` is over, and closes
+    /// them.
     pub(super) fn measure(
         self,
         streams: usize,
         warm_up: Duration,
-        window: Duration,
+        enough: u64,
+        patience: Duration,
         daemons: &[u32],
     ) -> io::Result<Answer> {
         let accepted = self.accept(streams)?;
-        let (bytes, enough) = (AtomicU64::new(0), AtomicBool::new(false));
+        let (bytes, over) = (AtomicU64::new(0), AtomicBool::new(false));
         let look = || Look::now(daemons).map_err(|error| io::Error::other(error.to_string()));
         thread::scope(|scope| {
             for stream in accepted {
-                scope.spawn(|| drain(stream, &bytes, &enough));
+                scope.spawn(|| drain(stream, &bytes, &over));
             }
             let window = || {
                 thread::sleep(warm_up);
                 let (from, first, before) = (Instant::now(), bytes.load(Ordering::Relaxed), look()?);
-                thread::sleep(window);
+                while bytes.load(Ordering::Relaxed) - first < enough && from.elapsed() < patience {
+                    thread::sleep(TICK);
+                }
                 let (seconds, last) = (from.elapsed().as_secs_f64(), bytes.load(Ordering::Relaxed));
                 Ok(Answer::Received { bytes: last - first, seconds, usage: look()?.since(before) })
             };
             let received = window();
-            enough.store(true, Ordering::Relaxed);
+            over.store(true, Ordering::Relaxed);
             received
         })
     }
@@ -87,11 +94,11 @@ impl Receiver {
     }
 }
 
-/// Reads until the stream ends, however that happens, or it is enough. Closing then resets the connection, which tells
+/// Reads until the stream ends, however that happens, or the measurement is over. Closing then resets the connection, which tells
 /// the sender at once.
-fn drain(mut stream: TcpStream, bytes: &AtomicU64, enough: &AtomicBool) {
+fn drain(mut stream: TcpStream, bytes: &AtomicU64, over: &AtomicBool) {
     let mut block = vec![0; BLOCK];
-    while !enough.load(Ordering::Relaxed) {
+    while !over.load(Ordering::Relaxed) {
         match stream.read(&mut block) {
             Ok(0) => return,
             Ok(length) => {
