@@ -9,6 +9,7 @@ use crate::wire::testing::{Network, Recipe, Transport};
 use crate::wire::{be16, put16};
 
 mod checksum;
+mod round_trip;
 mod segment;
 mod vnet;
 

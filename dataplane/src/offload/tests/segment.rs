@@ -8,7 +8,7 @@ use crate::wire::testing::{Chain, any_recipe, hostile, noise, recipe, tcp, udp};
 use crate::wire::{Ipv4Packet, TcpFlags, TcpSegment};
 
 /// The segments of a frame, each as a frame.
-fn frames(segments: &Segments<'_>) -> Vec<Vec<u8>> {
+pub(super) fn frames(segments: &Segments<'_>) -> Vec<Vec<u8>> {
     let mut out = vec![0; segments.max_len()];
     (0..segments.len())
         .map(|index| {
