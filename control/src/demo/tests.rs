@@ -108,8 +108,7 @@ async fn the_stage_is_built_and_struck_without_a_trace() {
 
 /// One switch on a host, without a daemon around it.
 fn switch(host: &Host, peers: &[Ipv4Addr], containers: &[(u32, &Container)]) -> Handle {
-    let underlay =
-        UnderlayConfig { address: host.vtep.into(), port: vxlan::PORT, mode: Mode::Auto, uplink: None };
+    let underlay = UnderlayConfig { address: host.vtep.into(), port: vxlan::PORT, mode: Mode::Auto };
     let config = Config { workers: 1, underlay: Some(underlay) };
     let handle = host.netns.netns().run(|| Handle::start(config)).unwrap().unwrap();
     let vteps: Vec<_> = peers.iter().filter(|&&peer| peer != host.vtep).map(|&peer| peer.into()).collect();

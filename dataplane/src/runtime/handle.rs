@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -14,8 +13,8 @@ use super::{Capture, CaptureFilter, Engine, FdbRow, Shared, Totals};
 use crate::datapath::Datapath;
 use crate::io::UnderlayTx;
 use crate::io::tap::Tap;
-use crate::io::udp::{self, Mode, SocketWatch, UdpRx, Underlay, UnderlayError};
-use crate::io::uplink::{NextHops, Uplink, UplinkShared};
+use crate::io::udp::{self, Mode, SocketWatch, SourcePorts, UdpRx, Underlay, UnderlayError};
+use crate::io::uplink::{Uplink, UplinkShared, UplinkState, UplinkTx};
 use crate::tables::{Ground, PortId, SegmentId, Tables, TablesError, TablesSpec};
 use crate::tunnel::Vtep;
 use crate::tunnel::outer::NextHop;
@@ -42,11 +41,9 @@ pub struct UnderlayConfig {
     pub address: IpAddr,
     /// The tunnel's UDP port, the same on all hosts.
     pub port: u16,
-    /// How frames cross when they cross through sockets.
+    /// How frames cross. Those that allow [`Mode::TunnelGso`] begin with sockets, until there is an uplink
+    /// ([`Handle::open_uplink`]).
     pub mode: Mode,
-    /// A TAP that leads to the underlay device, with a queue for each worker: mode [`Mode::TunnelGso`], for VTEPs whose
-    /// next hop is known ([`Handle::set_next_hops`]).
-    pub uplink: Option<Uplink>,
 }
 
 /// The underlay as it came to be.
@@ -58,7 +55,9 @@ pub struct UnderlayInfo {
     pub port: u16,
     /// The mode in use.
     pub mode: Mode,
-    /// Why a better mode is not in use.
+    /// The mode in use for VTEPs whose next hop is not known: [`Mode::UdpGso`] or [`Mode::Udp`].
+    pub sockets: Mode,
+    /// Why a better mode is not in use. That there is no uplink is not told: control knows why.
     pub reason: Option<String>,
 }
 
@@ -71,20 +70,12 @@ pub enum StartError {
     /// More workers than make sense.
     #[error("{0} workers are too many: use at most {WORKERS_MAX}, or 0 to let weft decide")]
     TooManyWorkers(usize),
-    /// The uplink was made for another number of workers.
-    #[error("the uplink has {queues} queues for {workers} workers")]
-    UplinkQueues {
-        /// What it has.
-        queues: usize,
-        /// What it needs.
-        workers: usize,
-    },
     /// No thread, or no descriptor for one.
     #[error("cannot start a packet thread: {0}")]
     Thread(io::Error),
 }
 
-/// Why a port is not served.
+/// Why a TAP is not served.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
     /// The TAP was made for another number of workers.
@@ -119,8 +110,7 @@ pub struct Handle {
     ground: Ground,
     workers: Vec<Running>,
     events: Receiver<Event>,
-    underlay: Option<UnderlayInfo>,
-    uplink: Option<Arc<UplinkShared>>,
+    underlay: Option<OpenUnderlay>,
     watches: Vec<SocketWatch>,
     publishing: Mutex<()>,
 }
@@ -141,12 +131,12 @@ impl Handle {
     /// Starts the workers, with sockets of the calling thread's network namespace.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let count = worker_count(config.workers)?;
-        let underlay = config.underlay.map(|underlay| Ends::open(underlay, count)).transpose()?;
-        let info = underlay.as_ref().map(|u| u.info.clone());
+        let ends = config.underlay.map(|underlay| Ends::open(underlay, count)).transpose()?;
+        let underlay = ends.as_ref().map(|ends| ends.underlay.clone());
         let ground = Ground {
             shards: count,
             seed: random_seed(),
-            underlay: info.as_ref().map(|u| (Vtep::new(u.address), u.port)),
+            underlay: underlay.as_ref().map(|u| (Vtep::new(u.address), u.port)),
         };
         let (senders, events) = unbounded();
         let mut handle = Self {
@@ -154,12 +144,11 @@ impl Handle {
             ground,
             workers: Vec::new(),
             events,
-            underlay: info,
-            uplink: underlay.as_ref().and_then(|u| u.uplink.clone()),
+            underlay,
             watches: Vec::new(),
             publishing: Mutex::new(()),
         };
-        handle.spawn(count, underlay, &senders)?;
+        handle.spawn(count, ends, &senders)?;
         Ok(handle)
     }
 
@@ -238,35 +227,50 @@ impl Handle {
     /// The underlay, if there is one, as it is at the moment.
     #[must_use]
     pub fn underlay(&self) -> Option<UnderlayInfo> {
-        let mut info = self.underlay.clone()?;
-        match &self.uplink {
-            Some(uplink) if uplink.refused.load(Ordering::Relaxed) => {
-                info.reason = Some("tunnel-gso: the kernel has refused a frame".to_owned());
-            }
-            Some(_) => (info.mode, info.reason) = (Mode::TunnelGso, None),
-            None => {}
+        self.underlay.as_ref().map(OpenUnderlay::info)
+    }
+
+    /// Sends through `uplink`, which leads to the underlay device and must have a queue for each worker, what goes to
+    /// VTEPs whose next hop is known; it replaces the one before. Does nothing unless the mode allows it.
+    pub fn open_uplink(&self, uplink: Uplink) -> Result<(), AttachError> {
+        let (queues, workers) = (uplink.queues(), self.workers.len());
+        if queues != workers {
+            return Err(AttachError::Queues { queues, workers });
         }
-        Some(info)
+        if let Some(shared) = self.uplink() {
+            shared.open(uplink);
+        }
+        Ok(())
+    }
+
+    /// Sends everything through sockets. The uplink's TAP goes as soon as no worker is writing to it.
+    pub fn close_uplink(&self) {
+        if let Some(shared) = self.uplink() {
+            shared.close();
+        }
     }
 
     /// Says how VTEPs are reached on the underlay's link. Those that `hops` does not name are reached through sockets.
     /// Without an uplink nothing happens.
     pub fn set_next_hops(&self, hops: impl IntoIterator<Item = (Vtep, NextHop)>) {
-        if let Some(uplink) = &self.uplink {
-            let mut hops: NextHops = hops.into_iter().collect();
-            hops.sort_unstable_by_key(|&(vtep, _)| vtep);
-            uplink.hops.store(Arc::new(hops));
+        if let Some(shared) = self.uplink() {
+            shared.set_next_hops(hops.into_iter().collect());
         }
     }
 
-    fn spawn(
-        &mut self,
-        count: usize,
-        underlay: Option<Ends>,
-        events: &Sender<Event>,
-    ) -> Result<(), StartError> {
+    /// The VTEPs that were sent to by way of their next hops since this was asked last.
+    #[must_use]
+    pub fn take_used_next_hops(&self) -> Vec<Vtep> {
+        self.uplink().map_or_else(Vec::new, UplinkShared::take_used)
+    }
+
+    fn uplink(&self) -> Option<&UplinkShared> {
+        self.underlay.as_ref()?.uplink.as_deref()
+    }
+
+    fn spawn(&mut self, count: usize, ends: Option<Ends>, events: &Sender<Event>) -> Result<(), StartError> {
         let (mut receivers, mut senders) =
-            underlay.map_or_else(Default::default, |u| (u.receivers, u.senders));
+            ends.map_or_else(Default::default, |ends| (ends.receivers, ends.senders));
         for index in (0..count).rev() {
             let (rx, tx) = (receivers.pop(), senders.pop());
             if let Some(rx) = &rx {
@@ -289,30 +293,50 @@ impl Handle {
     }
 }
 
+/// What stays of the underlay when the workers have their ends of it.
+#[derive(Clone)]
+struct OpenUnderlay {
+    address: IpAddr,
+    port: u16,
+    sources: Arc<SourcePorts>,
+    refusal: Option<String>,
+    uplink: Option<Arc<UplinkShared>>,
+}
+
+impl OpenUnderlay {
+    fn info(&self) -> UnderlayInfo {
+        let sockets = self.sources.mode();
+        let refused = || "udp-gso: the kernel has refused to segment a datagram".to_owned();
+        let by_sockets = self.sources.refused().then(refused).or_else(|| self.refusal.clone());
+        let (mode, reason) = match self.uplink.as_deref().map_or(UplinkState::Closed, UplinkShared::state) {
+            UplinkState::Open => (Mode::TunnelGso, None),
+            UplinkState::Refused => (sockets, Some("tunnel-gso: the kernel has refused a frame".to_owned())),
+            UplinkState::Closed => (sockets, by_sockets),
+        };
+        UnderlayInfo { address: self.address, port: self.port, mode, sockets, reason }
+    }
+}
+
 /// The underlay, ready to be given to the workers.
 struct Ends {
     receivers: Vec<UdpRx>,
     senders: Vec<Box<dyn UnderlayTx>>,
-    uplink: Option<Arc<UplinkShared>>,
-    info: UnderlayInfo,
+    underlay: OpenUnderlay,
 }
 
 impl Ends {
     fn open(config: UnderlayConfig, workers: usize) -> Result<Self, StartError> {
-        let UnderlayConfig { address, port, mode, uplink } = config;
-        let Underlay { receivers, senders, mode, reason } = udp::open(address, port, mode, workers)?;
-        let info = UnderlayInfo { address, port, mode, reason };
-        let Some(uplink) = uplink else {
-            let senders = senders.into_iter().map(|tx| Box::new(tx) as _).collect();
-            return Ok(Self { receivers, senders, uplink: None, info });
+        let UnderlayConfig { address, port, mode } = config;
+        let Underlay { receivers, senders, sources, reason } = udp::open(address, port, mode, workers)?;
+        let may_have_uplink = matches!(mode, Mode::Auto | Mode::TunnelGso);
+        let uplink = may_have_uplink.then(|| Arc::new(UplinkShared::new(address, port)));
+        let sender = |(queue, tx)| match &uplink {
+            Some(shared) => Box::new(UplinkTx::new(queue, Arc::clone(shared), tx)) as _,
+            None => Box::new(tx) as _,
         };
-        let queues = uplink.queues();
-        if queues != workers {
-            return Err(StartError::UplinkQueues { queues, workers });
-        }
-        let shared = Arc::new(UplinkShared::new(address, port));
-        let senders = uplink.into_senders(&shared, senders).into_iter().map(|tx| Box::new(tx) as _).collect();
-        Ok(Self { receivers, senders, uplink: Some(shared), info })
+        let senders = senders.into_iter().enumerate().map(sender).collect();
+        let underlay = OpenUnderlay { address, port, sources, refusal: reason, uplink };
+        Ok(Self { receivers, senders, underlay })
     }
 }
 

@@ -14,10 +14,13 @@
 //! | outer UDP checksum | mode `udp` over IPv4: zero on send (RFC 7348 section 4.1); otherwise computed. On receipt zero is accepted over IPv4, any other value is verified by the kernel; over IPv6 zero is refused (RFC 6935: only if both ends agree) |
 //!
 //! [`Mode::UdpGso`] lets datagrams of equal size for one peer and flow leave as one (`UDP_SEGMENT`) and arrive as one
-//! (`UDP_GRO`). A kernel or route that refuses such a send makes the sender fall back for good.
+//! (`UDP_GRO`). When the kernel refuses such a send at run time and takes its first datagram alone, segmentation is given
+//! up for good, with a log line; nothing is lost. A refusal that the datagram alone meets too is about something else (the
+//! address has gone, the path MTU has shrunk) and changes nothing.
 
 mod probe;
 mod rx;
+mod sources;
 mod tx;
 
 use std::fmt;
@@ -27,16 +30,13 @@ use std::os::fd::AsFd;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 pub use rx::{SocketWatch, UdpRx};
+pub use sources::{SOURCE_PORTS, SourcePorts};
 pub use tx::UdpTx;
 
 use super::sys::sockopt;
-use crate::tunnel::encap::TTL;
-
-/// Outer source ports in use at a time; the least that spreads flows over a peer's receive queues.
-pub const SOURCE_PORTS: usize = 16;
 
 /// Socket buffers, in bytes: 100 ms of 1 Gb/s, so that a worker that was not scheduled for a while loses nothing.
 const BUFFER: usize = 16 << 20;
@@ -121,9 +121,9 @@ pub struct Underlay {
     pub receivers: Vec<UdpRx>,
     /// One sender per worker.
     pub senders: Vec<UdpTx>,
-    /// The mode in use: [`Mode::UdpGso`] or [`Mode::Udp`].
-    pub mode: Mode,
-    /// Why a better mode is not in use.
+    /// What they send by; it knows the mode in use at any moment.
+    pub sources: Arc<SourcePorts>,
+    /// Why a better mode was not chosen.
     pub reason: Option<String>,
 }
 
@@ -137,8 +137,8 @@ pub fn open(address: IpAddr, port: u16, mode: Mode, workers: usize) -> Result<Un
     let receivers = (0..workers)
         .map(|_| UdpRx::new(listen(address, port, workers > 1)?, gso))
         .collect::<Result<_, _>>()?;
-    let senders = (0..workers).map(|_| UdpTx::new(Arc::clone(&sources), port, gso)).collect();
-    Ok(Underlay { receivers, senders, mode, reason })
+    let senders = (0..workers).map(|_| UdpTx::new(Arc::clone(&sources), port)).collect();
+    Ok(Underlay { receivers, senders, sources, reason })
 }
 
 fn choose(address: IpAddr, wanted: Mode) -> Result<(Mode, Option<String>), UnderlayError> {
@@ -152,45 +152,6 @@ fn choose(address: IpAddr, wanted: Mode) -> Result<(Mode, Option<String>), Under
             Ok(()) => (Mode::UdpGso, None),
             Err(reason) => (Mode::Udp, Some(format!("udp-gso: {reason}"))),
         }),
-    }
-}
-
-/// Sockets that only send, each from a source port of its own.
-#[derive(Debug)]
-pub struct SourcePorts {
-    sockets: Vec<Socket>,
-}
-
-impl SourcePorts {
-    fn open(address: IpAddr, gso: bool) -> Result<Self, UnderlayError> {
-        // One port from each sixteenth of the range, so that the ports differ in their upper bits too.
-        let share = (u16::MAX - 49_152) / SOURCE_PORTS as u16 + 1;
-        let sockets = (0..SOURCE_PORTS as u16)
-            .map(|index| Self::bind_within(address, 49_152 + index * share, share, gso))
-            .collect::<Result<_, _>>()?;
-        Ok(Self { sockets })
-    }
-
-    fn bind_within(address: IpAddr, first: u16, count: u16, gso: bool) -> Result<Socket, UnderlayError> {
-        let socket = udp_socket(address)?;
-        set_envelope(&socket, address, gso)?;
-        // These ports are for sending: whatever is sent to them is dropped before it is queued.
-        socket
-            .attach_filter(&[SockFilter::new(0x06, 0, 0, 0)])
-            .map_err(io_error("attach a socket filter"))?;
-        for port in first..=first + (count - 1) {
-            match socket.bind(&SocketAddr::new(address, port).into()) {
-                Ok(()) => return Ok(socket),
-                Err(e) if e.kind() == io::ErrorKind::AddrInUse => {}
-                Err(e) => return Err(bind_error(e, address, port)),
-            }
-        }
-        Err(UnderlayError::PortInUse { address, port: first })
-    }
-
-    /// Which socket sends for the flow whose source port is `port`.
-    fn index(&self, port: u16) -> usize {
-        usize::from(port) % self.sockets.len()
     }
 }
 
@@ -219,28 +180,6 @@ fn udp_socket(address: IpAddr) -> Result<Socket, UnderlayError> {
         socket.set_send_buffer_size(BUFFER).map_err(io_error("size a socket's buffer"))?;
     }
     Ok(socket)
-}
-
-/// What the outer headers of everything sent by `socket` have in common.
-fn set_envelope(socket: &Socket, address: IpAddr, gso: bool) -> Result<(), UnderlayError> {
-    let ttl = libc::c_int::from(TTL);
-    let options: &[(libc::c_int, libc::c_int, libc::c_int)] = match address {
-        IpAddr::V4(_) => &[
-            (libc::SOL_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO),
-            (libc::SOL_IP, libc::IP_TTL, ttl),
-            // The kernel cannot segment what has no checksum.
-            (libc::SOL_SOCKET, libc::SO_NO_CHECK, libc::c_int::from(!gso)),
-        ],
-        IpAddr::V6(_) => &[
-            (libc::SOL_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DO),
-            (libc::SOL_IPV6, libc::IPV6_DONTFRAG, 1),
-            (libc::SOL_IPV6, libc::IPV6_UNICAST_HOPS, ttl),
-        ],
-    };
-    for &(level, name, value) in options {
-        sockopt::set_int(socket.as_fd(), level, name, value).map_err(io_error("set the outer headers"))?;
-    }
-    Ok(())
 }
 
 fn bind_error(error: io::Error, address: IpAddr, port: u16) -> UnderlayError {

@@ -52,7 +52,7 @@ fn take(rx: &mut UdpRx, count: usize) -> Vec<Got> {
 /// Both ends of an underlay from `address` to itself.
 fn looped(address: IpAddr, mode: Mode) -> (UdpRx, UdpTx) {
     let mut underlay = open(address, PORT, mode, 1).unwrap();
-    assert_eq!(underlay.mode, mode);
+    assert_eq!(underlay.sources.mode(), mode);
     (underlay.receivers.pop().unwrap(), underlay.senders.pop().unwrap())
 }
 
@@ -173,6 +173,49 @@ fn what_the_kernel_refuses_is_reported_under_its_reason() {
     assert_eq!(tx.take_losses(), [], "told once");
 }
 
+/// Sends three datagrams that may leave as one.
+fn put_three(tx: &mut UdpTx, to: IpAddr) {
+    for number in 0..3 {
+        put(tx, to, &envelope(50_000, Ecn::NotEct), &[number; 1_000]);
+    }
+    tx.flush();
+}
+
+#[test]
+fn segmentation_that_is_refused_is_given_up_by_all_and_nothing_is_lost() {
+    let address = loopback(11);
+    let mut underlay = open(address, PORT, Mode::UdpGso, 2).unwrap();
+    for index in 0..SOURCE_PORTS {
+        // The kernel refuses to segment what shall have no checksum.
+        let socket = underlay.sources.socket(index);
+        sockopt::set_int(socket, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
+    }
+    let receiver = std::net::UdpSocket::bind((loopback(12), PORT)).unwrap();
+    receiver.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+    for tx in &mut underlay.senders {
+        put_three(tx, loopback(12));
+        assert_eq!(tx.take_losses(), []);
+        for number in 0..3 {
+            let mut room = [0; 2_000];
+            assert_eq!(receiver.recv(&mut room).unwrap(), 1_000);
+            assert_eq!(room[..1_000], [number; 1_000]);
+        }
+        assert!(underlay.sources.refused());
+        assert_eq!(underlay.sources.mode(), Mode::Udp);
+    }
+}
+
+#[test]
+fn a_refusal_that_is_not_about_segmentation_does_not_end_it() {
+    let sources = open(loopback(13), PORT, Mode::UdpGso, 1).unwrap().sources;
+    // Nobody can be sent anything at port 0: EINVAL, as for the first datagrams after the loss of our address.
+    let mut tx = UdpTx::new(Arc::clone(&sources), 0);
+    put_three(&mut tx, loopback(13));
+    let loss = Loss { segment: SEGMENT, reason: DropReason::UnderlayRefused, count: 3 };
+    assert_eq!(tx.take_losses(), [loss]);
+    assert_eq!(sources.mode(), Mode::UdpGso);
+}
+
 #[test]
 fn several_workers_share_the_tunnel_port_and_nobody_else_may() {
     let address = loopback(9);
@@ -202,6 +245,6 @@ fn modes_are_written_as_they_are_read() {
 
 #[test]
 fn an_uplink_falls_back_on_the_best_that_sockets_can_do() {
-    let best = open(loopback(10), PORT, Mode::Auto, 1).unwrap().mode;
-    assert_eq!(open(loopback(10), PORT, Mode::TunnelGso, 1).unwrap().mode, best);
+    let mode_of = |mode| open(loopback(10), PORT, mode, 1).unwrap().sources.mode();
+    assert_eq!(mode_of(Mode::TunnelGso), mode_of(Mode::Auto));
 }

@@ -5,7 +5,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::SourcePorts;
@@ -29,7 +28,6 @@ const GSO_MAX: usize = 65_400;
 pub struct UdpTx {
     sources: Arc<SourcePorts>,
     port: u16,
-    gso: bool,
     arena: Vec<u8>,
     used: usize,
     entries: Vec<Entry>,
@@ -52,16 +50,18 @@ struct Entry {
 
 impl std::fmt::Debug for UdpTx {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UdpTx").field("gso", &self.gso).field("entries", &self.entries.len()).finish()
+        f.debug_struct("UdpTx")
+            .field("mode", &self.sources.mode())
+            .field("entries", &self.entries.len())
+            .finish()
     }
 }
 
 impl UdpTx {
-    pub(super) fn new(sources: Arc<SourcePorts>, port: u16, gso: bool) -> Self {
+    pub(super) fn new(sources: Arc<SourcePorts>, port: u16) -> Self {
         Self {
             sources,
             port,
-            gso,
             arena: vec![0; ARENA],
             used: 0,
             entries: Vec::with_capacity(ENTRIES),
@@ -73,17 +73,17 @@ impl UdpTx {
     fn send_run(&mut self, first: usize, last: usize) {
         let mut next = first;
         while next < last {
-            let socket = self.sources.sockets[self.entries[next].socket].as_fd();
+            let socket = self.sources.socket(self.entries[next].socket);
             let arena = &self.arena;
             let messages = self.entries[next..last].iter().map(|e| e.outgoing(arena));
             match self.batch.send(socket, messages) {
                 Ok(0) => return self.lose_run(next, last, DropReason::UnderlayFull),
                 Ok(count) => next += count,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if self.entries[next].count > 1 && refuses_gso(&e) => {
-                    tracing::warn!(error = %e, "the underlay refuses UDP segmentation; sending single datagrams");
-                    self.gso = false;
-                    self.send_singly(next);
+                Err(e) if self.entries[next].count > 1 && may_refuse_gso(&e) => {
+                    if self.send_singly(next) && self.sources.give_up_segments() {
+                        tracing::warn!(error = %e, "the underlay refuses UDP segmentation; sending single datagrams");
+                    }
                     next += 1;
                 }
                 Err(e) => {
@@ -94,19 +94,23 @@ impl UdpTx {
         }
     }
 
-    /// Sends the datagrams of one entry one by one.
-    fn send_singly(&mut self, index: usize) {
+    /// Sends the datagrams of one entry one by one; tells whether the kernel took the first, which is of full size.
+    fn send_singly(&mut self, index: usize) -> bool {
         let entry = self.entries[index];
         let payload = &self.arena[entry.start..entry.start + entry.len];
-        let socket = self.sources.sockets[entry.socket].as_fd();
+        let socket = self.sources.socket(entry.socket);
         let mut lost = Vec::new();
-        for payload in payload.chunks(entry.size) {
+        let mut first_taken = false;
+        for (number, payload) in payload.chunks(entry.size).enumerate() {
             let single = Outgoing { to: entry.to, tos: entry.tos, segment: None, payload };
-            if let Err(e) = self.batch.send(socket, std::iter::once(single)) {
-                lost.push(reason_of(&e));
+            match self.batch.send(socket, std::iter::once(single)) {
+                Ok(0) => lost.push(DropReason::UnderlayFull),
+                Ok(_) => first_taken |= number == 0,
+                Err(e) => lost.push(reason_of(&e)),
             }
         }
         lost.into_iter().for_each(|reason| self.lose(entry.segment, reason, 1));
+        first_taken
     }
 
     fn lose_run(&mut self, first: usize, last: usize, reason: DropReason) {
@@ -114,6 +118,11 @@ impl UdpTx {
             let Entry { segment, count, .. } = self.entries[index];
             self.lose(segment, reason, count as u64);
         }
+    }
+
+    /// The outer source port of the flow whose port would be `flow` if there were a socket for each.
+    pub(crate) fn source_port(&self, flow: u16) -> u16 {
+        self.sources.port(self.sources.index(flow))
     }
 
     pub(crate) fn lose(&mut self, segment: SegmentId, reason: DropReason, count: u64) {
@@ -145,7 +154,7 @@ impl UnderlayTx for UdpTx {
         };
         self.used += len;
         match self.entries.last_mut() {
-            Some(last) if self.gso && last.takes(&entry) => {
+            Some(last) if self.sources.segments() && last.takes(&entry) => {
                 last.len += len;
                 last.count += 1;
             }
@@ -191,7 +200,8 @@ impl Entry {
     }
 }
 
-fn refuses_gso(error: &io::Error) -> bool {
+/// These answers can also mean that the datagram could not be sent alone either.
+fn may_refuse_gso(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL))
 }
 
