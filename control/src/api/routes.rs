@@ -15,7 +15,8 @@ use super::capture;
 use super::request::{Asked, Named, Parsed, Refusal, RequestError, json};
 use super::server::Daemon;
 use super::types::{
-    Connected, EndpointInfo, EndpointRequest, FdbEntry, NetworkInfo, NetworkRequest, Stats, Status,
+    Connected, EndpointInfo, EndpointRequest, FdbEntry, NetworkInfo, NetworkRequest, NextHopInfo, Stats,
+    Status,
 };
 use crate::network::{Manager, NetworkError, Snapshot};
 
@@ -50,7 +51,10 @@ async fn status(State(daemon): Context) -> Result<Response, Refusal> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             vtep: underlay.as_ref().map(|underlay| underlay.address),
             underlay_port: underlay.as_ref().map(|underlay| underlay.port),
-            underlay_mode: underlay.as_ref().map(|underlay| underlay.mode.clone()),
+            underlay_mode: underlay.as_ref().map(|underlay| underlay.mode.to_string()),
+            next_hops: underlay.as_ref().map_or_else(Vec::new, |underlay| {
+                manager.peers().iter().map(|&peer| NextHopInfo::new(peer, underlay)).collect()
+            }),
             underlay_reason: underlay.and_then(|underlay| underlay.reason),
             peers: manager.peers().to_vec(),
             workers: manager.plane().workers(),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::error::Problem;
 use crate::model::{Driver, Endpoint, Network, rfc3339};
 pub use crate::network::{EndpointRequest, NetworkRequest};
-use crate::network::{Snapshot, Traffic};
+use crate::network::{Snapshot, Traffic, UnderlayReport};
 
 /// What the daemon is and does: `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub struct Status {
     pub underlay_reason: Option<String>,
     /// The other VTEPs.
     pub peers: Vec<IpAddr>,
+    /// How each of them is reached.
+    #[serde(default)]
+    pub next_hops: Vec<NextHopInfo>,
     /// Packet threads.
     pub workers: usize,
     /// The control process.
@@ -42,6 +45,25 @@ pub struct Status {
     pub endpoints: usize,
     /// Seconds since the daemon was ready.
     pub uptime_s: u64,
+}
+
+/// How frames to one of the other VTEPs leave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextHopInfo {
+    /// The VTEP.
+    pub peer: IpAddr,
+    /// By which underlay mode; all but `tunnel-gso` are sockets, where the kernel alone knows the rest.
+    pub mode: String,
+    /// Why it is not `tunnel-gso` although others are reached so.
+    pub reason: Option<String>,
+    /// Its router, or itself if it is on the link.
+    pub via: Option<IpAddr>,
+    /// The underlay device.
+    pub device: Option<String>,
+    /// The MAC of `via`.
+    pub mac: Option<String>,
+    /// The largest outer IP packet that the path takes, in bytes.
+    pub mtu: Option<u16>,
 }
 
 /// Packet counters: `GET /v1/stats`.
@@ -166,6 +188,25 @@ impl From<&Traffic> for Counters {
     fn from(traffic: &Traffic) -> Self {
         let drops = traffic.drops.iter().map(|&(reason, count)| (reason.to_owned(), count)).collect();
         Self { packets: traffic.packets, bytes: traffic.bytes, drops }
+    }
+}
+
+impl NextHopInfo {
+    /// How frames to `peer` leave.
+    #[must_use]
+    pub fn new(peer: IpAddr, underlay: &UnderlayReport) -> Self {
+        let reach = underlay.reaches.iter().find(|reach| reach.peer == peer);
+        let hop = reach.and_then(|reach| reach.hop.as_ref().ok());
+        let mode = if hop.is_some() { underlay.mode } else { underlay.sockets };
+        Self {
+            peer,
+            mode: mode.to_string(),
+            reason: reach.and_then(|reach| reach.hop.as_ref().err()).map(ToString::to_string),
+            via: reach.and_then(|reach| reach.via),
+            device: hop.and(underlay.device.clone()),
+            mac: hop.map(|hop| hop.neighbor.to_string()),
+            mtu: hop.map(|hop| hop.mtu),
+        }
     }
 }
 

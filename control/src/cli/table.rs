@@ -5,7 +5,7 @@ use std::fmt::Write;
 use comfy_table::presets::NOTHING;
 use comfy_table::{Row, Table};
 
-use crate::api::types::{Counters, EndpointInfo, FdbEntry, NetworkInfo, Stats, Status};
+use crate::api::types::{Counters, EndpointInfo, FdbEntry, NetworkInfo, NextHopInfo, Stats, Status};
 use crate::model::Id;
 
 /// Spaces between columns.
@@ -105,7 +105,24 @@ pub(super) fn status(status: &Status) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{:<16}{value}", format!("{key}:"));
     }
+    if !status.next_hops.is_empty() {
+        text.push('\n');
+        text.push_str(&next_hops(&status.next_hops));
+    }
     text
+}
+
+fn next_hops(next_hops: &[NextHopInfo]) -> String {
+    let row = |hop: &NextHopInfo| {
+        let sent = match &hop.reason {
+            Some(reason) => format!("{} ({reason})", hop.mode),
+            None => hop.mode.clone(),
+        };
+        let mac = hop.mac.clone().unwrap_or_else(|| "-".into());
+        let device = hop.device.clone().unwrap_or_else(|| "-".into());
+        [hop.peer.to_string(), optional(hop.via), device, mac, optional(hop.mtu), sent]
+    };
+    columns(&["PEER", "VIA", "DEVICE", "MAC", "PATH MTU", "SENT BY"], next_hops.iter().map(row))
 }
 
 pub(super) fn stats(stats: &Stats) -> String {
@@ -153,6 +170,29 @@ mod tests {
         let text = columns(&["A", "LONGER"], [["wide cell", "x"], ["y", ""]]);
         assert_eq!(text, "A           LONGER\nwide cell   x\ny\n");
         assert_eq!(columns::<[&str; 2]>(&["A", "B"], []), "A   B\n");
+    }
+
+    #[test]
+    fn a_peer_left_to_the_sockets_says_why() {
+        let hop = |peer: [u8; 4], mode: &str, reason: Option<&str>| NextHopInfo {
+            peer: peer.into(),
+            mode: mode.into(),
+            reason: reason.map(Into::into),
+            via: Some([192, 0, 2, 1].into()),
+            device: reason.is_none().then(|| "eth0".into()),
+            mac: reason.is_none().then(|| "02:00:00:00:00:01".into()),
+            mtu: reason.is_none().then_some(1400),
+        };
+        let text = next_hops(&[
+            hop([198, 51, 100, 1], "tunnel-gso", None),
+            hop([203, 0, 113, 77], "udp-gso", Some("192.0.2.1 has not told its MAC")),
+        ]);
+        let expected = "\
+PEER           VIA         DEVICE   MAC                 PATH MTU   SENT BY
+198.51.100.1   192.0.2.1   eth0     02:00:00:00:00:01   1400       tunnel-gso
+203.0.113.77   192.0.2.1   -        -                   -          udp-gso (192.0.2.1 has not told its MAC)
+";
+        assert_eq!(text, expected);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `weft daemon`: everything together, in the order it starts and ends.
 //!
 //! ```text
-//! privileges > host facts > directories and lock > uplink > dataplane > API socket > ready
+//! privileges > host facts > directories and lock > dataplane > uplink > API socket > ready
 //! SIGTERM    > API socket > networks and endpoints > dataplane > the end
 //! ```
 //!
@@ -22,7 +22,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use weft_dataplane::io::uplink::Uplink;
 use weft_dataplane::runtime::{self, Event, Handle, StartError, UnderlayConfig};
 
 pub use error::DaemonError;
@@ -31,7 +30,7 @@ use crate::api::{self, Server};
 use crate::config::{Config, Underlay};
 use crate::network::{HostPlane, Manager};
 use crate::sandbox::host::{HostNets, check_privileges, check_tun};
-use crate::underlay::{self, Choice, Following, Road};
+use crate::underlay::{self, Outlook, Plan};
 use lock::Lock;
 
 /// How long requests that are still under way at the end may take.
@@ -54,15 +53,10 @@ pub fn run(config: &Config) -> Result<(), DaemonError> {
     make_directory(&config.run_dir, 0o755)?;
     let _lock = Lock::take(&config.state_dir)?;
 
-    let (uplink, refusal) = runtime.block_on(find_uplink(config, underlay.as_ref()))?;
-    let device = uplink.as_ref().map(|road| road.device);
-    let dataplane = dataplane_config(config, underlay.as_ref(), uplink.map(|road| road.uplink));
-    let dataplane = Arc::new(Handle::start(dataplane)?);
+    let dataplane = Arc::new(Handle::start(dataplane_config(config, underlay.as_ref()))?);
     let events = dataplane.events();
-    if let (Some(device), Some(underlay)) = (device, &underlay) {
-        runtime.spawn(follow_hops(config, underlay, device, Arc::downgrade(&dataplane)));
-    }
-    let plane = HostPlane::new(dataplane, runtime.handle().clone(), refusal);
+    let outlook = runtime.block_on(start_uplink(config, underlay.as_ref(), &dataplane))?;
+    let plane = HostPlane::new(dataplane, runtime.handle().clone(), outlook);
     let manager = Arc::new(Manager::new(Box::new(plane), underlay, config.peers.clone())?);
     let witness = Arc::downgrade(&manager);
     std::thread::Builder::new()
@@ -98,10 +92,10 @@ fn log_ready(config: &Config, manager: &Manager, socket: &Path) {
     match manager.plane().underlay() {
         Some(u) => {
             if let Some(reason) = &u.reason {
-                tracing::info!(mode = u.mode, "underlay mode: {reason}");
+                tracing::info!(mode = %u.mode, "underlay mode: {reason}");
             }
             let (vtep, port, mode, peers) = (u.address, u.port, u.mode, config.peers.len());
-            tracing::info!(%node, workers, %vtep, port, mode, peers, %socket, "ready");
+            tracing::info!(%node, workers, %vtep, port, %mode, peers, %socket, "ready");
         }
         None => tracing::info!(%node, workers, %socket, "ready, without an underlay: bridge networks only"),
     }
@@ -117,39 +111,27 @@ fn watch(events: impl Iterator<Item = Event>, manager: &Weak<Manager>) {
     }
 }
 
-/// A road for whole super-frames, or why there is none if that needs a reason.
-async fn find_uplink(
+/// Gives `dataplane` an uplink, if it can have one.
+async fn start_uplink(
     config: &Config,
     underlay: Option<&Underlay>,
-) -> Result<(Option<Road>, Option<String>), DaemonError> {
-    let Some(underlay) = underlay else { return Ok((None, None)) };
-    let workers = runtime::worker_count(config.workers)?;
-    match underlay::choose(config.underlay_mode, underlay.address, workers).await.map_err(StartError::from)? {
-        Choice::Road(road) => Ok((Some(road), None)),
-        Choice::NotWanted => Ok((None, None)),
-        Choice::Refused(reason) => Ok((None, Some(format!("tunnel-gso: {reason}")))),
-    }
+    dataplane: &Arc<Handle>,
+) -> Result<Outlook, StartError> {
+    let Some(underlay) = underlay else { return Ok(Outlook::default()) };
+    let plan = Plan {
+        mode: config.underlay_mode,
+        address: underlay.address,
+        port: config.underlay_port,
+        peers: config.peers.clone(),
+    };
+    Ok(underlay::start(plan, dataplane).await?)
 }
 
-/// Tells `dataplane`, as long as it exists, how peers are reached.
-fn follow_hops(
-    config: &Config,
-    underlay: &Underlay,
-    device: u32,
-    dataplane: Weak<Handle>,
-) -> impl Future<Output = ()> + use<> {
-    let (own, port, peers) = (underlay.address, config.underlay_port, config.peers.clone());
-    underlay::follow(Following { device, own, port, peers }, move |hops| {
-        dataplane.upgrade().map(|dataplane| dataplane.set_next_hops(hops)).is_some()
-    })
-}
-
-fn dataplane_config(config: &Config, underlay: Option<&Underlay>, uplink: Option<Uplink>) -> runtime::Config {
+fn dataplane_config(config: &Config, underlay: Option<&Underlay>) -> runtime::Config {
     let underlay = underlay.map(|underlay| UnderlayConfig {
         address: underlay.address,
         port: config.underlay_port,
         mode: config.underlay_mode,
-        uplink,
     });
     runtime::Config { workers: config.workers, underlay }
 }

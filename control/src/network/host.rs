@@ -7,12 +7,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tokio::runtime::Handle as Runtime;
 use weft_dataplane::io::tap::Tap;
-use weft_dataplane::runtime::{self, CaptureFilter, FdbRow, Handle, Totals};
+use weft_dataplane::io::udp::Mode;
+use weft_dataplane::runtime::{self, CaptureFilter, FdbRow, Handle, Totals, UnderlayInfo};
 use weft_dataplane::tables::{PortId, SegmentId, TablesSpec};
 
 use super::plane::{Capture, Occupied, Plane, PlaneError, Traffic, TrafficReport, UnderlayReport};
 use crate::sandbox::host::HostNets;
 use crate::sandbox::{self, Netns, Plug};
+use crate::underlay::{Outlook, View};
 
 /// A [`Plane`] made of a running dataplane. Netlink is spoken on the runtime, waited for on the calling thread, which
 /// therefore must not be one of the runtime's own.
@@ -20,15 +22,14 @@ use crate::sandbox::{self, Netns, Plug};
 pub struct HostPlane {
     dataplane: Arc<Handle>,
     runtime: Runtime,
-    refusal: Option<String>,
+    outlook: Outlook,
 }
 
 impl HostPlane {
-    /// Drives `dataplane`, and the namespaces from `runtime`. `refusal`: why the dataplane was not given an uplink, if
-    /// that needs a reason.
+    /// Drives `dataplane`, and the namespaces from `runtime`. `outlook` is the dataplane's uplink's.
     #[must_use]
-    pub fn new(dataplane: Arc<Handle>, runtime: Runtime, refusal: Option<String>) -> Self {
-        Self { dataplane, runtime, refusal }
+    pub fn new(dataplane: Arc<Handle>, runtime: Runtime, outlook: Outlook) -> Self {
+        Self { dataplane, runtime, outlook }
     }
 }
 
@@ -80,12 +81,13 @@ impl Plane for HostPlane {
     }
 
     fn underlay(&self) -> Option<UnderlayReport> {
-        self.dataplane.underlay().map(|info| UnderlayReport {
-            address: info.address,
-            port: info.port,
-            mode: info.mode.to_string(),
-            reason: both(self.refusal.as_deref(), info.reason.as_deref()),
-        })
+        let info = self.dataplane.underlay()?;
+        let View { refusal, device, reaches } = self.outlook.view();
+        let reason = both(refusal.as_deref(), info.reason.as_deref());
+        let (device, reaches) =
+            if info.mode == Mode::TunnelGso { (device, reaches) } else { (None, Vec::new()) };
+        let UnderlayInfo { address, port, mode, sockets, .. } = info;
+        Some(UnderlayReport { address, port, mode, sockets, reason, device, reaches })
     }
 }
 

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use weft_dataplane::io::tap::TapError;
+use weft_dataplane::io::udp::Mode;
 use weft_dataplane::runtime::{AttachError, CaptureFilter, FdbRow};
 use weft_dataplane::tables::{PortId, SegmentId, TablesError, TablesSpec};
 
 use crate::error::{Code, Explain};
 use crate::sandbox::{Netns, Plug, SandboxError};
+use crate::underlay::Reach;
 
 /// The packet side. Every call may block for as long as the kernel takes, so none is made on an async thread.
 pub trait Plane: Send + Sync + 'static {
@@ -108,9 +110,15 @@ pub struct UnderlayReport {
     /// Its UDP port.
     pub port: u16,
     /// The mode in use.
-    pub mode: String,
+    pub mode: Mode,
+    /// The mode of what goes through sockets; the same unless that is `tunnel-gso`.
+    pub sockets: Mode,
     /// Why it is not a better one.
     pub reason: Option<String>,
+    /// The underlay device's name, as far as frames leave without a socket.
+    pub device: Option<String>,
+    /// How peers are reached without a socket, or why they are not; empty where no frame leaves so.
+    pub reaches: Vec<Reach>,
 }
 
 /// Why the packet side refused.

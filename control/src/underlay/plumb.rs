@@ -1,7 +1,11 @@
 //! From a TAP to a device: whatever is written to the one leaves through the other.
 
+use futures_util::TryStreamExt;
 use netlink_packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute};
-use netlink_packet_route::tc::TcHandle;
+use netlink_packet_route::tc::{
+    TcActionAttribute, TcActionMirrorOption, TcActionOption, TcAttribute, TcFilterU32Option, TcHandle,
+    TcMessage, TcMirrorActionType, TcOption,
+};
 
 use crate::sandbox::link::change;
 use crate::sandbox::{Link, SandboxError};
@@ -28,6 +32,37 @@ pub(super) async fn lead(link: &Link, uplink: &str, device: u32) -> Result<(), S
     })
     .await?;
     link.up(index).await
+}
+
+/// Whether what is written to the interface `uplink` still leaves through `device`: its filter is as [`lead`] made
+/// it. The kernel keeps a filter whose device has gone, but not the device's index.
+///
+/// # Errors
+/// [`SandboxError::Netlink`].
+pub(super) async fn leads_to(link: &Link, uplink: u32, device: u32) -> Result<bool, SandboxError> {
+    let filters = link.raw().traffic_filter(uplink.cast_signed()).get().ingress().execute();
+    let filters: Vec<_> = link.finish(|| "list filters".into(), filters.try_collect()).await?;
+    Ok(filters.iter().any(|filter| redirects_to(filter, device)))
+}
+
+fn redirects_to(filter: &TcMessage, device: u32) -> bool {
+    let options = filter.attributes.iter().flat_map(|attribute| match attribute {
+        TcAttribute::Options(options) => options.as_slice(),
+        _ => &[],
+    });
+    let actions = options.flat_map(|option| match option {
+        TcOption::U32(TcFilterU32Option::Action(actions)) => actions.as_slice(),
+        _ => &[],
+    });
+    let options = actions.flat_map(|action| &action.attributes).flat_map(|attribute| match attribute {
+        TcActionAttribute::Options(options) => options.as_slice(),
+        _ => &[],
+    });
+    let mut redirects = options.filter_map(|option| match option {
+        TcActionOption::Mirror(TcActionMirrorOption::Parms(mirror)) => Some(mirror),
+        _ => None,
+    });
+    redirects.any(|mirror| mirror.eaction == TcMirrorActionType::EgressRedir && mirror.ifindex == device)
 }
 
 /// Keeps the host's IPv6 from talking to a device that nobody reads. It cannot reach the underlay this way, but would

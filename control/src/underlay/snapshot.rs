@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
@@ -11,6 +13,7 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia,
 };
 use rtnetlink::RouteMessageBuilder;
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rustix::io::Errno;
 use weft_dataplane::wire::{MacAddr, protocol};
 
@@ -24,6 +27,28 @@ pub(super) async fn device(link: &Link, index: u32) -> Result<Option<Device>, Sa
         Ok(message) => Ok(message.as_ref().map(device_of)),
         Err(e) if e.errno() == Some(Errno::NODEV) => Ok(None),
         Err(e) => Err(e),
+    }
+}
+
+/// The device that has this address; `None` when there is none.
+pub(super) async fn device_with(link: &Link, address: IpAddr) -> Result<Option<Device>, SandboxError> {
+    let all = link.addresses().await?;
+    match all.iter().find(|message| has_address(message, address)) {
+        Some(message) => device(link, message.header.index).await,
+        None => Ok(None),
+    }
+}
+
+/// Whether this is about that address of ours.
+pub(super) fn has_address(message: &AddressMessage, address: IpAddr) -> bool {
+    // On a point-to-point link `Address` is the peer's and `Local` ours; elsewhere IPv6 sends only `Address`.
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(ip) => Some(*ip),
+        _ => None,
+    });
+    match local {
+        Some(local) => local == address,
+        None => message.attributes.contains(&AddressAttribute::Address(address)),
     }
 }
 
@@ -64,6 +89,28 @@ pub(super) async fn remind(link: &Link, device: u32, neighbor: IpAddr) -> Result
     link.finish(|| format!("look for the neighbour {neighbor}"), request.execute()).await
 }
 
+/// Has the kernel ask a neighbour whether it is still there, with what it knows about it (`NUD_PROBE`): no answer to a
+/// few questions, and it is forgotten. Must not be said of an entry set by hand, which it would make an ordinary one.
+pub(super) async fn verify(link: &Link, device: u32, neighbor: IpAddr) -> Result<(), SandboxError> {
+    let step = || format!("make sure of the neighbour {neighbor}");
+    link.finish(step, async {
+        let mut handle = link.raw().clone();
+        let mut request = handle.neighbours().add(device, neighbor).state(NeighbourState::Probe);
+        let inner = RouteNetlinkMessage::NewNeighbour(request.message_mut().clone());
+        let mut message = NetlinkMessage::from(inner);
+        // Neither created, if it has gone, nor replaced, which would forget that it is a router.
+        message.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+        let mut answers = handle.request(message)?;
+        while let Some(answer) = answers.next().await {
+            if let NetlinkPayload::Error(e) = answer.payload {
+                return Err(rtnetlink::Error::NetlinkError(e));
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
 fn is_no_route(errno: Errno) -> bool {
     matches!(
         errno,
@@ -74,6 +121,7 @@ fn is_no_route(errno: Errno) -> bool {
 fn device_of(message: &LinkMessage) -> Device {
     let mut device = Device {
         index: message.header.index,
+        name: String::new(),
         mac: MacAddr::ZERO,
         mtu: 0,
         up: message.header.flags.contains(LinkFlags::Up),
@@ -83,6 +131,7 @@ fn device_of(message: &LinkMessage) -> Device {
         match attribute {
             LinkAttribute::Address(bytes) => device.mac = mac(bytes).unwrap_or(MacAddr::ZERO),
             LinkAttribute::Mtu(mtu) => device.mtu = *mtu,
+            LinkAttribute::IfName(name) => device.name.clone_from(name),
             _ => {}
         }
     }
@@ -91,7 +140,7 @@ fn device_of(message: &LinkMessage) -> Device {
 
 /// Routes that are not unicast, or that encapsulate once more, are not plain.
 fn path_of(peer: IpAddr, message: &RouteMessage) -> Option<Path> {
-    let mut path = Path { peer, interface: 0, via: peer, mtu: None };
+    let mut path = Path { interface: 0, via: peer, mtu: None };
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Oif(index) => path.interface = *index,
