@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at};
 use weft_dataplane::io::uplink::Uplink;
 use weft_dataplane::runtime::Handle;
+use weft_dataplane::tunnel::Vtep;
 
 use super::follow::Follower;
 use super::hops::Device;
@@ -19,11 +20,11 @@ use super::road::{self, Refusal, Road};
 use super::{Plan, TUNNEL_GSO};
 use crate::sandbox::{Link, Netns, SandboxError};
 
-/// How often neighbours in use are made sure of.
+/// How often neighbours and paths in use are made sure of.
 const VERIFY: Duration = Duration::from_secs(5);
 
 /// Every this many times everything is read again and every neighbour is kept alive, whatever the notifications say. Less
-/// than the kernel's default for forgetting an unused entry (60 s); and a path MTU changes without notification.
+/// than the kernel's default for forgetting an unused entry (60 s).
 const REFRESH: u32 = 3;
 
 /// The shortest time between two looks at what the notifications are about. The first after a silence is at once.
@@ -133,7 +134,7 @@ impl Keeper {
                 _ = tick.tick() => {
                     beat = if ticks.is_multiple_of(REFRESH) { Beat::Refresh } else { Beat::Verify };
                     ticks = ticks.wrapping_add(1);
-                    beat.stale()
+                    News::Nothing
                 },
                 () = until(self.again) => News::Road,
             };
@@ -142,12 +143,16 @@ impl Keeper {
                 let Some(news) = news else { return Ok(Ended::Lost) };
                 stale = stale.max(news);
             }
-            if stale != News::Nothing {
-                if self.look(&link, stale, beat).await?.is_none() {
-                    return Ok(Ended::ForGood);
-                }
-                earliest = Instant::now() + SPACING;
+            let Some(used) = self.used(beat) else { return Ok(Ended::ForGood) };
+            stale = stale.max(beat.stale(&used));
+            if stale == News::Nothing {
+                continue;
             }
+            if self.look(&link, stale).await?.is_none() {
+                return Ok(Ended::ForGood);
+            }
+            self.look_after_neighbors(&link, beat, &used).await;
+            earliest = Instant::now() + SPACING;
         }
     }
 
@@ -156,8 +161,13 @@ impl Keeper {
         Scope { address: self.plan.address, device: self.device, uplink }
     }
 
+    /// The peers in use since the last beat; `None`: nobody wants a road any more.
+    fn used(&self, beat: Beat) -> Option<Vec<Vtep>> {
+        if beat == Beat::None { Some(Vec::new()) } else { self.ask(Handle::take_used_next_hops) }
+    }
+
     /// Looks at what is stale and does what follows; `None`: it was for the last time.
-    async fn look(&mut self, link: &Link, stale: News, beat: Beat) -> Result<Option<()>, SandboxError> {
+    async fn look(&mut self, link: &Link, stale: News) -> Result<Option<()>, SandboxError> {
         if stale == News::Road && !self.holds(link).await {
             if let Err(refusal) = self.build(link).await {
                 self.give_up(&refusal);
@@ -166,15 +176,15 @@ impl Keeper {
                 }
             }
         }
-        let used = if beat == Beat::None { Some(Vec::new()) } else { self.ask(Handle::take_used_next_hops) };
-        let Some(used) = used else { return Ok(None) };
-        let Some(device) = self.road.as_ref().map(|road| road.device) else { return Ok(Some(())) };
-        if self.follower.update(link, &self.plan, device, stale).await? && self.publish().is_none() {
-            return Ok(None);
-        }
-        self.follower.remind(link, device, beat == Beat::Refresh).await;
-        self.follower.verify(link, device, &used).await;
-        Ok(Some(()))
+        let Some(road) = &self.road else { return Ok(Some(())) };
+        let changed = self.follower.update(link, &self.plan, road.device, stale).await?;
+        Ok(if changed { self.publish() } else { Some(()) })
+    }
+
+    async fn look_after_neighbors(&self, link: &Link, beat: Beat, used: &[Vtep]) {
+        let Some(road) = &self.road else { return };
+        self.follower.remind(link, road.device, beat == Beat::Refresh).await;
+        self.follower.verify(link, road.device, used).await;
     }
 
     /// Whether there is a road that holds; one that does not is given up.
@@ -239,12 +249,12 @@ impl Keeper {
 }
 
 impl Beat {
-    /// What is looked at for it.
-    fn stale(self) -> News {
+    /// What is looked at for it when `used` peers were sent to. No notification tells that a path's MTU has changed.
+    fn stale(self, used: &[Vtep]) -> News {
         match self {
-            Self::None => News::Nothing,
-            Self::Verify => News::Neighbors,
             Self::Refresh => News::Road,
+            Self::Verify if !used.is_empty() => News::Routes,
+            Self::Verify | Self::None => News::Nothing,
         }
     }
 }

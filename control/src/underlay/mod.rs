@@ -24,9 +24,9 @@
 //! Nothing is asked about idle neighbours beyond a reminder every 15 s that keeps the entry from being forgotten.
 //!
 //! **Path MTU.** Outer source ports are those of the dataplane's sockets, so the kernel accepts a router's "fragmentation
-//! needed" or "packet too big" and remembers it for the route; it is read back every 15 s. From then on frames that are
-//! too large for the path go through the sockets, which refuse and count them (`underlay_mtu`), a line in the log names
-//! the MTU that networks need, and `weft status` shows the path's.
+//! needed" or "packet too big" and remembers it for the route; it is read back every 5 s while the path is in use. Then
+//! frames that are too large for the path go through the sockets, which refuse and count them (`underlay_mtu`), a line in
+//! the log names the MTU that networks need, and `weft status` shows the path's.
 //!
 //! Limits: notifications cause at most 20 looks a second, each of one neighbour dump and at most one route lookup per
 //! configured peer. At most every 2 s a road is built, at most every minute after a trial that failed, and never again
