@@ -14,7 +14,7 @@ use weft_dataplane::tunnel::Vtep;
 
 use super::follow::Follower;
 use super::hops::Device;
-use super::news::{Listener, News, Scope};
+use super::news::{Beat, Listener, News, Scope};
 use super::outlook::Outlook;
 use super::road::{self, Refusal, Road};
 use super::{Plan, TUNNEL_GSO};
@@ -62,14 +62,6 @@ enum Ended {
     ForGood,
     /// No notification will come.
     Lost,
-}
-
-/// What the clock asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Beat {
-    None,
-    Verify,
-    Refresh,
 }
 
 impl Keeper {
@@ -136,7 +128,10 @@ impl Keeper {
                     ticks = ticks.wrapping_add(1);
                     News::Nothing
                 },
-                () = until(self.again) => News::Road,
+                () = until(self.again) => {
+                    self.again = None;
+                    News::Road
+                },
             };
             // Whatever has come by then is answered at once, so that a storm of notifications costs little.
             while let Ok(news) = timeout_at(earliest, listener.next(self.scope())).await {
@@ -168,12 +163,13 @@ impl Keeper {
 
     /// Looks at what is stale and does what follows; `None`: it was for the last time.
     async fn look(&mut self, link: &Link, stale: News) -> Result<Option<()>, SandboxError> {
-        if stale == News::Road && !self.holds(link).await {
-            if let Err(refusal) = self.build(link).await {
-                self.give_up(&refusal);
-                if refusal.is_final() {
-                    return Ok(None);
-                }
+        if stale == News::Road
+            && !self.holds(link).await
+            && let Err(refusal) = self.build(link).await
+        {
+            self.give_up(&refusal);
+            if refusal.is_final() {
+                return Ok(None);
             }
         }
         let Some(road) = &self.road else { return Ok(Some(())) };
@@ -205,9 +201,8 @@ impl Keeper {
         self.device = found.as_ref().ok().map(|device| device.index);
         let device = found?;
         road::admit(&device, self.plan.is_forced())?;
-        let early = Instant::now() < self.not_before;
-        self.again = early.then_some(self.not_before);
-        if early {
+        if Instant::now() < self.not_before {
+            self.again = Some(self.not_before);
             return Ok(());
         }
         let built = Road::build(link, &device, self.plan.address, self.workers).await;
@@ -219,7 +214,7 @@ impl Keeper {
     fn take(&mut self, road: Road, uplink: Uplink, device: &Device) -> Result<(), Refusal> {
         self.ask(|dataplane| dataplane.open_uplink(uplink)).transpose()?;
         if self.outlook.view().refusal.is_some() {
-            tracing::info!(device = %device.name, "{TUNNEL_GSO} is used again");
+            tracing::info!(device = %device.name, "{TUNNEL_GSO} is used from here on");
         }
         self.outlook.open(&device.name);
         (self.road, self.follower) = (Some(road), Follower::default());
@@ -245,17 +240,6 @@ impl Keeper {
     /// Asks the dataplane, if it still exists.
     fn ask<T>(&self, what: impl FnOnce(&Handle) -> T) -> Option<T> {
         self.dataplane.upgrade().map(|dataplane| what(&dataplane))
-    }
-}
-
-impl Beat {
-    /// What is looked at for it when `used` peers were sent to. No notification tells that a path's MTU has changed.
-    fn stale(self, used: &[Vtep]) -> News {
-        match self {
-            Self::Refresh => News::Road,
-            Self::Verify if !used.is_empty() => News::Routes,
-            Self::Verify | Self::None => News::Nothing,
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the kernel tells unasked, and what that means to us.
+//! What the kernel tells unasked and what the clock says, and what that means to us.
 
 use std::net::IpAddr;
 
@@ -7,6 +7,7 @@ use netlink_packet_route::RouteNetlinkMessage as Message;
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use tokio::task::AbortHandle;
+use weft_dataplane::tunnel::Vtep;
 
 use super::snapshot::has_address;
 use crate::sandbox::{Netns, SandboxError};
@@ -19,6 +20,28 @@ pub(super) enum News {
     Routes,
     /// Whether there is a road, or can be one.
     Road,
+}
+
+/// What the clock asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beat {
+    /// Nothing: it was not the clock.
+    None,
+    /// To make sure of what is in use.
+    Verify,
+    /// To look at everything.
+    Refresh,
+}
+
+impl Beat {
+    /// What is looked at for it when `used` peers were sent to. No notification tells that a path's MTU has changed.
+    pub(super) fn stale(self, used: &[Vtep]) -> News {
+        match self {
+            Self::Refresh => News::Road,
+            Self::Verify if !used.is_empty() => News::Routes,
+            Self::Verify | Self::None => News::Nothing,
+        }
+    }
 }
 
 /// Whose news matter.

@@ -4,9 +4,11 @@ use harness::kernel_vtep::KernelVtep;
 use harness::need;
 use harness::netns::{Namespace, format_mac};
 use harness::traffic;
-use harness::underlay::{Family, Offloads, UPLINK, Underlay};
+use harness::underlay::{Family, Host, Offloads, UPLINK, Underlay};
 use harness::wait;
 use serde_json::{Value, json};
+use std::net::IpAddr;
+use std::time::Duration;
 
 use super::{Pair, Site, carried};
 
@@ -43,17 +45,42 @@ fn a_silent_peer_with_another_mac_is_found_again() {
         let underlay = Underlay::new(2, family, Offloads::On);
         let [host, peer] = underlay.hosts.as_slice() else { panic!("two hosts were made") };
         let site = Site::start(&host.ns, 11, host.address, peer.address, None);
-        let vtep = KernelVtep::new(peer, 7001, family.inner_mtu(), &[host.address]);
-        let container = Namespace::new("far");
-        vtep.attach("v0", &container, &["10.77.0.12/24"]);
-        let reaches = || traffic::can_ping(&site.container, [10, 77, 0, 12].into());
+        let far = IpAddr::from([10, 77, 0, 12]);
+        let container = silent_container(peer, family, host.address);
+        let reaches = || traffic::can_ping(&site.container, far);
         wait::until_true("the peer answers through the uplink", || {
             let before = carried(&host.ns);
             reaches() && carried(&host.ns) > before
         });
-        // Nothing of the peer's own tells the new MAC: it answers, but has nothing to ask.
+        know_each_other(&site, &container, far);
+        // The kernel has no doubt about the peer for at least 15 s from here on.
+        let (address, mac) = (peer.address.to_string(), format_mac(peer.ns.mac(UPLINK)));
+        let entry = ["replace", &address, "lladdr", &mac, "dev", UPLINK, "nud", "reachable"];
+        host.ns.ip(&[&["neighbour"], entry.as_slice()].concat());
         peer.ns.ip(&["link", "set", UPLINK, "address", "02:77:00:00:00:99"]);
-        wait::until_true("the peer is reached again", reaches);
+        let found = wait::within(Duration::from_secs(14), || reaches().then_some(()));
+        assert!(found.is_some(), "{family:?}: {}", host.ns.ip(&["neighbour", "show"]));
+    }
+}
+
+/// A container behind a kernel VTEP; neither says anything that it is not asked for.
+fn silent_container(peer: &Host, family: Family, other: IpAddr) -> Namespace {
+    let container = Namespace::new("far");
+    container.sysctl("ipv6/conf/all/disable_ipv6", "1");
+    let vtep = KernelVtep::new(peer, 7001, family.inner_mtu(), &[other]);
+    vtep.attach("v0", &container, &["10.77.0.12/24"]);
+    for link in ["br0", "vx0", "v0"] {
+        peer.ns.sysctl(&format!("ipv6/conf/{link}/disable_ipv6"), "1");
+    }
+    container
+}
+
+/// Neither container asks for the other's MAC any more.
+fn know_each_other(site: &Site, container: &Namespace, far: IpAddr) {
+    let [near_mac, far_mac] = [&site.container, container].map(|ns| format_mac(ns.mac("eth0")));
+    for (ns, ip, mac) in [(&site.container, far, far_mac), (container, site.ip, near_mac)] {
+        let entry = ["replace", &ip.to_string(), "lladdr", &mac, "dev", "eth0", "nud", "permanent"];
+        ns.ip(&[&["neighbour"], entry.as_slice()].concat());
     }
 }
 

@@ -8,7 +8,7 @@ use harness::underlay::{self, Family, Offloads, UPLINK, Underlay};
 use harness::wait;
 use nix::sys::signal::{Signal, kill};
 
-use super::{MIB, Pair, Site, uplinks};
+use super::{MIB, Pair, uplinks};
 
 const FEATURE: &str = "tx-udp_tnl-csum-segmentation";
 
