@@ -13,10 +13,10 @@
 //! finds the socket that the answer is for and remembers the path's MTU, which control reads back. The price is entropy:
 //! 16 ports, where headers of our own could have 16384.
 //!
-//! No socket means no routing: control resolves next hops and tells us ([`lane`]), and it may take the uplink away or put
-//! another one in its place at any time. A VTEP whose next hop is not known, a frame larger than its path takes and
-//! everything after a refused write go through the UDP sockets, which know about routes, neighbors and path MTUs by
-//! themselves.
+//! No socket means no routing: control resolves next hops and tells us, and it may take the uplink away or put another
+//! one in its place at any time ([`Handle`](crate::runtime::Handle)). A VTEP whose next hop is not known, a frame larger
+//! than its path takes and everything after a refused write go through the UDP sockets, which know about routes,
+//! neighbors and path MTUs by themselves.
 
 mod lane;
 #[cfg(test)]
