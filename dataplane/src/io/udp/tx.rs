@@ -120,6 +120,11 @@ impl UdpTx {
         }
     }
 
+    /// Whether small datagrams of a batch leave as one.
+    pub(crate) fn packs(&self) -> bool {
+        self.sources.segments()
+    }
+
     /// The outer source port of the flow whose port would be `flow` if there were a socket for each.
     pub(crate) fn source_port(&self, flow: u16) -> u16 {
         self.sources.port(self.sources.index(flow))

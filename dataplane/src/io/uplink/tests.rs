@@ -30,9 +30,14 @@ struct Rig {
 impl Rig {
     /// On two loopback addresses of its own, so that tests can run side by side.
     fn new(number: u8) -> Self {
+        Self::over(Mode::Udp, number)
+    }
+
+    /// The same, falling back on sockets of that mode.
+    fn over(mode: Mode, number: u8) -> Self {
         let [own, peer] = [1, 2].map(|last| IpAddr::from(Ipv4Addr::new(127, 48, number, last)));
         let shared = Arc::new(UplinkShared::new(own, PORT));
-        let sockets = udp::open(own, PORT, Mode::Udp, 1).unwrap().senders.pop().unwrap();
+        let sockets = udp::open(own, PORT, mode, 1).unwrap().senders.pop().unwrap();
         Self { tx: UplinkTx::new(0, Arc::clone(&shared), sockets), shared, own, peer: Vtep::new(peer) }
     }
 
@@ -126,4 +131,30 @@ fn a_flow_has_the_same_source_port_whichever_way_it_takes() {
         let (_, from) = receiver.recv_from(&mut [0; 100]).unwrap();
         assert_eq!((from.ip(), from.port()), (rig.own, through_uplink));
     }
+}
+
+#[test]
+fn a_frame_that_stands_for_one_is_packed_with_others_by_sockets_that_can() {
+    let mut rig = Rig::over(Mode::UdpGso, 6);
+    rig.open(file("/dev/null"));
+    rig.know_peer(1_500);
+    assert!(!rig.sends(50_000, 60));
+    assert!(!rig.sends(50_000, 1_000));
+}
+
+#[test]
+fn what_a_flow_has_staged_leaves_before_what_it_sends_whole() {
+    let mut rig = Rig::new(7);
+    let (queue, wire) = UnixDatagram::pair().unwrap();
+    rig.open(queue);
+    rig.know_peer(1_500);
+    let receiver = UdpSocket::bind((rig.peer.address(), PORT)).unwrap();
+    receiver.set_nonblocking(true).unwrap();
+    let envelope = Envelope { vxlan: vxlan::header(Vni::MAX), source_port: 50_000, ecn: Ecn::NotEct };
+    rig.tx.stage(68).fill(0);
+    rig.tx.commit(rig.peer, &envelope, SegmentId(1), 68);
+    assert!(receiver.recv(&mut [0; 100]).is_err(), "it waits for others");
+    assert!(rig.sends(50_000, 60));
+    assert!(wire.recv(&mut [0; 200]).is_ok());
+    assert_eq!(receiver.recv(&mut [0; 100]).unwrap(), 68);
 }

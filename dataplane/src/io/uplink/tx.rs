@@ -58,6 +58,9 @@ impl UnderlayTx for UplinkTx {
         inner: &[u8],
         offload: Offload,
     ) -> bool {
+        if offload.gso.is_none() && self.sockets.packs() {
+            return false;
+        }
         let lane = self.shared.lane();
         let Some(lane) = lane.as_deref() else { return false };
         let Some(queue) = lane.tap.queues.get(self.queue) else { return false };
@@ -71,6 +74,8 @@ impl UnderlayTx for UplinkTx {
         self.id = self.id.wrapping_add(1);
         let source_port = self.sockets.source_port(envelope.source_port);
         let envelope = Envelope { source_port, ..*envelope };
+        // What the flow has sent before goes before.
+        self.sockets.flush();
         let written = way.write(queue, &header, &envelope, inner, self.id);
         self.judge(written, &lane.tap, segment)
     }
