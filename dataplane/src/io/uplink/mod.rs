@@ -13,8 +13,8 @@
 //! finds the socket that the answer is for and remembers the path's MTU, which control reads back. The price is entropy:
 //! 16 ports, where headers of our own could have 16384.
 //!
-//! A frame that stands for one only is left to the sockets if they can pack several into one datagram with
-//! `UDP_SEGMENT`: a write costs as much for 60 bytes as for 60,000.
+//! Of the frames of a round that stand for one only, the first takes the uplink and the others are left to the sockets if
+//! they can pack several into one datagram with `UDP_SEGMENT`: a write costs as much for 60 bytes as for 60,000.
 //!
 //! No socket means no routing: control resolves next hops and tells us, and it may take the uplink away or put another
 //! one in its place at any time ([`Handle`](crate::runtime::Handle)). A VTEP whose next hop is not known, a frame larger

@@ -23,12 +23,14 @@ pub(crate) struct UplinkTx {
     shared: Arc<UplinkShared>,
     sockets: UdpTx,
     id: u16,
+    /// No frame that stands for one has been sent since the last flush.
+    first: bool,
 }
 
 impl UplinkTx {
     /// The sender of the worker `queue`, which falls back on `sockets`.
     pub(crate) fn new(queue: usize, shared: Arc<UplinkShared>, sockets: UdpTx) -> Self {
-        Self { queue, shared, sockets, id: 0 }
+        Self { queue, shared, sockets, id: 0, first: true }
     }
 
     /// Whether the write went well enough: a full queue is a loss like any other on the way out.
@@ -58,7 +60,7 @@ impl UnderlayTx for UplinkTx {
         inner: &[u8],
         offload: Offload,
     ) -> bool {
-        if offload.gso.is_none() && self.sockets.packs() {
+        if offload.gso.is_none() && self.sockets.packs() && !std::mem::take(&mut self.first) {
             return false;
         }
         let lane = self.shared.lane();
@@ -89,6 +91,7 @@ impl UnderlayTx for UplinkTx {
     }
 
     fn flush(&mut self) {
+        self.first = true;
         self.sockets.flush();
     }
 
