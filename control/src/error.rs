@@ -104,11 +104,15 @@ impl fmt::Display for Problem {
 const LINE_MAX: usize = 1000;
 
 /// Folds a message into one line that no terminal obeys: errors of libraries are not always as terse as ours, and values
-/// that others gave us hold anything. Control characters are escaped, and of an endless line the middle is left out.
+/// that others gave us hold anything. Characters that control it or reorder what it shows are escaped, and of an endless line the middle is left out.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let tame = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let obeyed = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let tame = |c: char| if obeyed(c) { c.escape_default().to_string() } else { c.to_string() };
     let line: String = words.chars().map(tame).collect();
     let length = line.chars().count();
     if length <= LINE_MAX {

@@ -61,7 +61,7 @@ pub fn is_level(text: &str) -> bool {
     // `tracing` takes any single word for the name of a part.
     let named = ["off", "error", "warn", "info", "debug", "trace"];
     let whole = |word: &str| word.contains('=') || named.contains(&word);
-    !text.is_empty() && text.split(',').all(|word| whole(word)) && EnvFilter::try_new(text).is_ok()
+    !text.is_empty() && text.split(',').all(whole) && EnvFilter::try_new(text).is_ok()
 }
 
 /// Starts the log of a command: on standard error, and only when something is odd.
