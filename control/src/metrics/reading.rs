@@ -200,7 +200,10 @@ impl Page<'_> {
         samples: impl IntoIterator<Item = ([Label<'a>; N], S)>,
     ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        samples.into_iter().try_for_each(|(labels, sample)| sample.count(&mut family.encode_family(&labels)?))
+        samples.into_iter().try_for_each(|(labels, sample)| match N {
+            0 => sample.count(&mut family),
+            _ => sample.count(&mut family.encode_family(&labels)?),
+        })
     }
 
     fn gauge<'a, S: Sample, const N: usize>(
@@ -210,6 +213,9 @@ impl Page<'_> {
         samples: impl IntoIterator<Item = ([Label<'a>; N], S)>,
     ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        samples.into_iter().try_for_each(|(labels, sample)| sample.show(&mut family.encode_family(&labels)?))
+        samples.into_iter().try_for_each(|(labels, sample)| match N {
+            0 => sample.show(&mut family),
+            _ => sample.show(&mut family.encode_family(&labels)?),
+        })
     }
 }

@@ -47,6 +47,7 @@ fn parse(text: &str) -> BTreeMap<String, Family> {
             families.get_mut(name).unwrap().kind = kind.to_owned();
         } else {
             let (sample, value) = line.rsplit_once(' ').unwrap();
+            assert!(!sample.contains("{}"), "{line}: no labels, no braces");
             let (name, labels) = sample.split_once('{').unwrap_or((sample, "}"));
             let family = families.get_mut(&current).unwrap();
             let suffix = match family.kind.as_str() {
