@@ -23,9 +23,9 @@
 //! wrong shape (400) or of more than [`BODY_MAX`] bytes (413).
 //!
 //! Limits: [`CONNECTIONS_MAX`] connections, further ones wait to be accepted; [`HEADER_TIMEOUT`] for the header of a
-//! request, [`BODY_TIMEOUT`] for its body (408). Who is let in may do everything: the socket belongs to root and, where
-//! there is one, the group `weft`, and is closed to others; whoever connects all the same is asked for credentials, and
-//! every request of a stranger is refused (403).
+//! request, [`BODY_TIMEOUT`] for its body (408), [`UNREAD_TIMEOUT`] until a client reads on. Who is let in may do
+//! everything: the socket belongs to root and, where there is one, the group `weft`, and is closed to others; whoever
+//! connects all the same is asked for credentials, and every request of a stranger is refused (403).
 
 mod capture;
 pub mod client;
@@ -52,6 +52,9 @@ pub const CONNECTIONS_MAX: usize = 128;
 
 /// How long a client may take to write the header of a request.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may leave an answer unread: long enough for somebody who looks at a capture page by page.
+pub const UNREAD_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How long a client may take to write the body of a request.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -9,7 +9,7 @@ use axum::Router;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::peer::Callers;
-use super::{CONNECTIONS_MAX, HEADER_TIMEOUT, routes};
+use super::{CONNECTIONS_MAX, HEADER_TIMEOUT, UNREAD_TIMEOUT, routes};
 use crate::health::Health;
 use crate::http::{self, Bounds, Door};
 use crate::network::Manager;
@@ -57,7 +57,7 @@ impl Server {
     /// Serves until `stop` is done, then closes every connection and removes the socket. Requests under way are still
     /// carried out, but their answers may be lost.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let bounds = Bounds { connections: CONNECTIONS_MAX, header: HEADER_TIMEOUT };
+        let bounds = Bounds { connections: CONNECTIONS_MAX, header: HEADER_TIMEOUT, unread: UNREAD_TIMEOUT };
         http::serve(self.door, bounds, stop).await;
         if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!(%error, socket = %self.path.display(), "cannot remove the API socket");

@@ -13,7 +13,8 @@
 //! default is the loopback address. A port that cannot be had does not stop the daemon: it is told in the log and in
 //! `weft status`, and tried again every [`RETRY`].
 //!
-//! Limits: [`CONNECTIONS_MAX`] connections, [`HEADER_TIMEOUT`] for the header of a request.
+//! Limits: [`CONNECTIONS_MAX`] connections, [`HEADER_TIMEOUT`] for the header of a request, [`UNREAD_TIMEOUT`] until the
+//! client reads on.
 
 mod process;
 mod reading;
@@ -29,6 +30,9 @@ pub const CONNECTIONS_MAX: usize = 16;
 
 /// How long a client may take to write the header of a request.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may leave an answer unread.
+pub const UNREAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to wait before a port that could not be had is tried again.
 pub const RETRY: Duration = Duration::from_secs(10);

@@ -13,7 +13,7 @@ use axum::routing::get;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::{CONNECTIONS_MAX, HEADER_TIMEOUT, RETRY, Reading, text};
+use super::{CONNECTIONS_MAX, HEADER_TIMEOUT, RETRY, Reading, UNREAD_TIMEOUT, text};
 use crate::health::{Health, Phase};
 use crate::http::{self, Bounds, Door};
 use crate::network::Manager;
@@ -66,7 +66,7 @@ async fn serve(
         listener = listen(address, health) => listener,
     };
     let mut stay = false;
-    let bounds = Bounds { connections: CONNECTIONS_MAX, header: HEADER_TIMEOUT };
+    let bounds = Bounds { connections: CONNECTIONS_MAX, header: HEADER_TIMEOUT, unread: UNREAD_TIMEOUT };
     http::serve(Port { listener, router }, bounds, async { stay = moved.await }).await;
     stay
 }
