@@ -209,6 +209,39 @@ fn terminal() -> (std::fs::File, std::fs::File) {
     (person.into(), program)
 }
 
+/// Refuses so many requests: of `taken` with a conflict, of anything else with not found.
+fn refuse(listener: &UnixListener, requests: usize) {
+    for _ in 0..requests {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut request = [0; 4096];
+        let read = stream.read(&mut request).expect("a request");
+        let taken = String::from_utf8_lossy(&request[..read]).contains("/taken ");
+        let (status, code) = if taken { (409, "conflict") } else { (404, "not_found") };
+        let body = format!(r#"{{"code":"{code}","message":"no","remedy":null}}"#);
+        let length = body.len();
+        write!(stream, "HTTP/1.1 {status} No\r\ncontent-length: {length}\r\n\r\n{body}")
+            .expect("the client waits");
+    }
+}
+
+#[test]
+fn of_several_that_fail_the_worst_counts() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("weft.sock");
+    let host = format!("unix://{}", socket.display());
+    let listener = UnixListener::bind(&socket).unwrap();
+    for (keys, expected) in [(["a", "b"], 3), (["taken", "b"], 4), (["a", "taken"], 4)] {
+        for verb in ["rm", "inspect"] {
+            let listener = listener.try_clone().unwrap();
+            let daemon = thread::spawn(move || refuse(&listener, 2));
+            let (code, stdout, stderr) = run(&["-H", &host, "network", verb, keys[0], keys[1]]);
+            daemon.join().unwrap();
+            assert_eq!((code, stderr.lines().count()), (Some(expected), 2), "{verb} {keys:?}: {stderr}");
+            assert!(matches!(stdout.trim(), "" | "[]"), "{stdout}");
+        }
+    }
+}
+
 /// Answers one request with an empty list.
 fn answer_once(listener: &UnixListener) {
     let (mut stream, _) = listener.accept().expect("a client");
