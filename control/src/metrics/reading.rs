@@ -57,7 +57,7 @@ impl Reading {
             warnings: health.warnings().len() as u64,
             workers: plane.workers() as u64,
             peers: manager.peers().len() as u64,
-            mode: plane.underlay().map(|underlay| underlay.mode),
+            mode: plane.underlay().map(|underlay| underlay.mode.to_string()),
             networks: networks.collect(),
             total: report.total,
             processes: usage(std::process::id()).map(|usage| ("daemon", usage)).into_iter().collect(),
