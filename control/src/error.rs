@@ -21,6 +21,8 @@ pub enum Code {
     Conflict,
     /// No daemon answers: exit 5; never sent by a daemon.
     Unreachable,
+    /// The caller is not one who may ask: exit 1, HTTP 403.
+    Forbidden,
     /// The request body exceeds its limit: exit 2, HTTP 413.
     TooLarge,
     /// The route exists, the method does not: exit 2, HTTP 405.
@@ -38,7 +40,7 @@ impl Code {
     #[must_use]
     pub const fn exit(self) -> u8 {
         match self {
-            Self::Timeout | Self::Exhausted | Self::Failed => 1,
+            Self::Forbidden | Self::Timeout | Self::Exhausted | Self::Failed => 1,
             Self::InvalidArgument | Self::TooLarge | Self::MethodNotAllowed => 2,
             Self::NotFound => 3,
             Self::Conflict => 4,
@@ -51,6 +53,7 @@ impl Code {
     pub const fn http_status(self) -> u16 {
         match self {
             Self::InvalidArgument => 400,
+            Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::Timeout => 408,
@@ -97,10 +100,27 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Folds a message of several lines into one: errors of libraries are not always as terse as ours.
+/// The longest line that [`one_line`] makes, in characters.
+const LINE_MAX: usize = 1000;
+
+/// Folds a message into one line that no terminal obeys: errors of libraries are not always as terse as ours, and values
+/// that others gave us hold anything. Characters that control it or reorder what it shows are escaped, and of an endless line the middle is left out.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let obeyed = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let tame = |c: char| if obeyed(c) { c.escape_default().to_string() } else { c.to_string() };
+    let line: String = words.chars().map(tame).collect();
+    let length = line.chars().count();
+    if length <= LINE_MAX {
+        return line;
+    }
+    let head = line.chars().take(LINE_MAX / 2);
+    let tail = line.chars().skip(length - LINE_MAX / 2 + 5);
+    head.chain(" ... ".chars()).chain(tail).collect()
 }
 
 #[cfg(test)]
@@ -126,6 +146,15 @@ mod tests {
         let problem = Problem::from(Missing);
         assert_eq!(problem.to_string(), "no network named 'blue'; see 'weft network ls'");
         assert_eq!((problem.code.exit(), problem.code.http_status()), (3, 404));
+    }
+
+    #[test]
+    fn hostile_values_do_not_reach_the_terminal() {
+        assert_eq!(one_line("a\u{1b}[31mb\0\u{9b}c\r\nd"), "a\\u{1b}[31mb\\u{0}\\u{9b}c d");
+        let long = one_line(&format!("head{}tail", "x".repeat(1 << 20)));
+        assert_eq!(long.chars().count(), LINE_MAX);
+        assert!(long.starts_with("headx") && long.contains("x ... x") && long.ends_with("xtail"));
+        assert_eq!(one_line(&"é".repeat(LINE_MAX)).chars().count(), LINE_MAX);
     }
 
     #[test]

@@ -51,13 +51,18 @@ fn help_teaches_the_tool() {
         "endpoint",
         "fdb",
         "capture",
+        "node",
+        "completion",
+        "man",
         "Exit codes",
         "WEFT_HOST",
     ] {
         assert!(help.contains(word), "{word} is missing in\n{help}");
     }
     let (_, help, _) = run(&["daemon", "--help"]);
-    for key in ["state_dir", "WEFT_UNDERLAY_ADDRESS", "[[peer]]", "workers"] {
+    for key in
+        ["state_dir", "WEFT_UNDERLAY_ADDRESS", "[[peer]]", "workers", "WEFT_METRICS_LISTEN", "log", "SIGHUP"]
+    {
         assert!(help.contains(key), "{key} is missing in\n{help}");
     }
     let (_, help, _) = run(&["network", "create", "--help"]);
@@ -81,55 +86,6 @@ fn without_a_command_help_is_wrong_usage() {
 }
 
 #[test]
-fn wrong_usage_is_one_line_with_the_value() {
-    let cases: [(&[&str], &str); 16] = [
-        (&["frobnicate"], "frobnicate"),
-        (&["network", "create"], "<NAME>"),
-        (&["network", "create", "a b"], "'a b' is not a valid name"),
-        (&["network", "create", "a", "--vni", "16777216"], "16777216 is not in 0..=16777215"),
-        (&["network", "create", "a", "-d", "macvlan"], "the driver 'macvlan' is not in this build"),
-        (&["network", "create", "a", "-d", "qvlan"], "there is no driver 'qvlan'"),
-        (&["network", "create", "a", "--subnet", "10.1.0.0/33"], "10.1.0.0/33"),
-        (&["network", "create", "a", "--gateway", "10.1.0"], "10.1.0"),
-        (&["network", "create", "a", "-o", "anti_spoof"], "KEY=VALUE"),
-        (&["network", "create", "a", "--mtu", "big"], "big"),
-        (&["network", "ls", "-f", "colour=red"], "name, id, driver or label"),
-        (&["network", "connect", "a", "/x", "--ifname", "much-too-long-a-name"], "has 20 bytes"),
-        (&["network", "connect", "a", "/x", "--mac", "02:42"], "02:42"),
-        (&["capture"], "--write"),
-        (&["capture", "-w", "-", "--count", "0"], "'0'"),
-        (&["-H", "tcp://10.0.0.1:1", "status"], "unix:///run/weft/weft.sock"),
-    ];
-    for (args, words) in cases {
-        let (code, line) = refusal(&mut weft(args));
-        assert_eq!(code, Some(2), "{args:?}: {line}");
-        assert!(line.contains(words), "{args:?}: {line}");
-        assert!(line.ends_with("--help"), "{args:?}: {line}");
-    }
-}
-
-#[test]
-fn without_a_daemon_every_command_exits_5() {
-    let directory = tempfile::tempdir().unwrap();
-    let host = format!("unix://{}/weft.sock", directory.path().display());
-    let commands: [&[&str]; 8] = [
-        &["status"],
-        &["stats", "--format", "json"],
-        &["network", "ls"],
-        &["network", "inspect", "a"],
-        &["network", "rm", "a", "b"],
-        &["network", "create", "a"],
-        &["endpoint", "ls"],
-        &["capture", "-w", "-"],
-    ];
-    for args in commands {
-        let (code, line) = refusal(weft(args).env("WEFT_HOST", &host));
-        assert_eq!(code, Some(5), "{args:?}: {line}");
-        assert!(line.contains(&host["unix://".len()..]) && line.contains("'weft daemon'"), "{line}");
-    }
-}
-
-#[test]
 fn a_configuration_error_names_file_line_and_key() {
     let (code, line) = daemon_refusal("node = 'a'\n\n[underlay]\nadress = '10.9.0.1'\n", &[]);
     assert_eq!(code, Some(2));
@@ -146,6 +102,10 @@ fn a_configuration_error_names_file_line_and_key() {
         line.starts_with("FILE, line 4: peer.address = 10.9.0.1: ") && line.contains("this very host"),
         "{line}"
     );
+
+    let (code, line) = daemon_refusal("[log]\nformat = 'xml'", &[]);
+    assert_eq!(code, Some(2));
+    assert!(line.starts_with("FILE, line 2: log.format = xml: ") && line.contains("json"), "{line}");
 
     let (code, line) = daemon_refusal("[gossip]\nlisten = '0.0.0.0:7946'", &[]);
     assert_eq!(code, Some(2));
@@ -171,6 +131,115 @@ fn a_configuration_file_that_is_named_must_exist() {
     let (code, line) = refusal(&mut weft(&["daemon", "--config", "/nonexistent/weft.toml"]));
     assert_eq!(code, Some(3));
     assert!(line.contains("/nonexistent/weft.toml"), "{line}");
+}
+
+#[test]
+fn a_journal_that_is_not_there_is_told() {
+    if std::path::Path::new("/run/systemd/journal/socket").exists() {
+        println!("skipped: there is a journal on this machine");
+        return;
+    }
+    let (code, line) = daemon_refusal("", &["--set", "log.format=journald"]);
+    assert_eq!(code, Some(1));
+    assert!(line.starts_with("log.format = journald: cannot reach the journal: "), "{line}");
+}
+
+#[test]
+fn completions_know_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (code, script, stderr) = run(&["completion", shell]);
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{shell}");
+        for word in ["disconnect", "prune", "ip-range"] {
+            assert!(script.contains(word), "{word} is missing in that of {shell}");
+        }
+    }
+}
+
+#[test]
+fn every_command_has_its_manual_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let pages = directory.path().join("new/man1");
+    let (code, stdout, stderr) = run(&["man", pages.to_str().unwrap()]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    for name in
+        ["weft", "weft-daemon", "weft-network", "weft-network-create", "weft-fdb-show", "weft-node-ls"]
+    {
+        let page = std::fs::read_to_string(pages.join(format!("{name}.1")))
+            .unwrap_or_else(|_| panic!("no {name}.1"));
+        assert!(page.contains(".SH SYNOPSIS") && page.contains(".SH NAME"), "{name}");
+    }
+    assert_eq!(stdout.lines().count(), std::fs::read_dir(&pages).unwrap().count());
+    let create = std::fs::read_to_string(pages.join("weft-network-create.1")).unwrap();
+    assert!(create.contains("storm_kpps") && create.contains("ip\\-range"), "{create}");
+
+    let (code, line) = refusal(&mut weft(&["man", "/proc/nowhere"]));
+    assert_eq!(code, Some(1));
+    assert!(line.contains("/proc/nowhere"), "{line}");
+}
+
+#[test]
+fn pruning_asks_first_and_a_no_is_a_no() {
+    let (code, line) = refusal(weft(&["network", "prune"]).env("WEFT_HOST", "unix:///nonexistent/weft.sock"));
+    assert_eq!(code, Some(2), "before any daemon is asked");
+    assert!(line.contains("--force"), "{line}");
+
+    for (answer, reached) in [("n\n", false), ("\n", false), ("yes\n", true)] {
+        let (mut person, terminal) = terminal();
+        person.write_all(answer.as_bytes()).unwrap();
+        let mut command = weft(&["network", "prune"]);
+        let asked = command.env("WEFT_HOST", "unix:///nonexistent/weft.sock").stdin(terminal);
+        let (code, stdout, stderr) = outcome(asked);
+        assert!(stdout.is_empty() && stderr.contains("Continue? [y/N] "), "{stderr}");
+        assert_eq!(code, Some(if reached { 5 } else { 0 }), "{answer:?}: {stderr}");
+    }
+}
+
+/// Both ends of a terminal: the person's, and the program's.
+fn terminal() -> (std::fs::File, std::fs::File) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&person).expect("a terminal");
+    unlockpt(&person).expect("a terminal");
+    let path = ptsname(&person, Vec::new()).expect("a terminal");
+    let program = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(path.to_str().expect("a terminal"))
+        .expect("a terminal");
+    (person.into(), program)
+}
+
+/// Refuses so many requests: of `taken` with a conflict, of anything else with not found.
+fn refuse(listener: &UnixListener, requests: usize) {
+    for _ in 0..requests {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut request = [0; 4096];
+        let read = stream.read(&mut request).expect("a request");
+        let taken = String::from_utf8_lossy(&request[..read]).contains("/taken ");
+        let (status, code) = if taken { (409, "conflict") } else { (404, "not_found") };
+        let body = format!(r#"{{"code":"{code}","message":"no","remedy":null}}"#);
+        let length = body.len();
+        write!(stream, "HTTP/1.1 {status} No\r\ncontent-length: {length}\r\n\r\n{body}")
+            .expect("the client waits");
+    }
+}
+
+#[test]
+fn of_several_that_fail_the_worst_counts() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("weft.sock");
+    let host = format!("unix://{}", socket.display());
+    let listener = UnixListener::bind(&socket).unwrap();
+    for (keys, expected) in [(["a", "b"], 3), (["taken", "b"], 4), (["a", "taken"], 4)] {
+        for verb in ["rm", "inspect"] {
+            let listener = listener.try_clone().unwrap();
+            let daemon = thread::spawn(move || refuse(&listener, 2));
+            let (code, stdout, stderr) = run(&["-H", &host, "network", verb, keys[0], keys[1]]);
+            daemon.join().unwrap();
+            assert_eq!((code, stderr.lines().count()), (Some(expected), 2), "{verb} {keys:?}: {stderr}");
+            assert!(matches!(stdout.trim(), "" | "[]"), "{stdout}");
+        }
+    }
 }
 
 /// Answers one request with an empty list.

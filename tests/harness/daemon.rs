@@ -109,6 +109,17 @@ impl Daemon {
     /// Starts one with a directory that already holds a `config.toml`, and more arguments.
     #[track_caller]
     pub fn spawn_in(host: &Namespace, directory: TempDir, args: &[&str]) -> Self {
+        Self::spawn_with(host, directory, args, &[])
+    }
+
+    /// The same with environment variables.
+    #[track_caller]
+    pub fn spawn_with(
+        host: &Namespace,
+        directory: TempDir,
+        args: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let open = |name: &str| File::create(directory.path().join(name)).expect("our own directory");
         let child = Command::new("/sbin/ip")
             .args(["netns", "exec", host.name()])
@@ -119,6 +130,7 @@ impl Daemon {
             .env_clear()
             // The daemon does its work by system calls: it is given no way to find a program.
             .env("PATH", "/nonexistent")
+            .envs(variables.iter().copied())
             .envs(std::env::var_os("RUST_LOG").map(|level| ("RUST_LOG", level)))
             .stdin(Stdio::null())
             .stdout(open("stdout"))

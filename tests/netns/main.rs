@@ -13,6 +13,7 @@
 //! api           the socket and HTTP            capture     what `weft capture` writes
 //! churn         many at once, many in a row, a crash
 //! demo          `weft demo`, also interrupted                 rig         the rig against the kernel's vxlan
+//! surfaces      signals, notifications, metrics, logs, strangers at the socket
 //! uplink        underlay mode tunnel-gso, chosen, healing, gone without trace
 //! ```
 
@@ -29,5 +30,6 @@ mod refusals;
 mod rig;
 mod send;
 mod spoofing;
+mod surfaces;
 mod switching;
 mod uplink;

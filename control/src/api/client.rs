@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::ClientError;
 use super::types::{
-    Connected, EndpointInfo, EndpointRequest, FdbEntry, NetworkInfo, NetworkRequest, Stats, Status,
+    Connected, EndpointInfo, EndpointRequest, FdbEntry, NetworkInfo, NetworkRequest, NodeInfo, Stats, Status,
 };
 
 /// How long a daemon may take to accept a connection.
@@ -64,6 +64,14 @@ impl Client {
         self.get("/v1/stats").await
     }
 
+    /// The hosts that share networks through one store: without a cluster store, this one.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn nodes(&self) -> Result<Vec<NodeInfo>, ClientError> {
+        self.get("/v1/nodes").await
+    }
+
     /// All networks.
     ///
     /// # Errors
@@ -94,6 +102,14 @@ impl Client {
     /// [`ClientError`].
     pub async fn remove_network(&self, key: &str) -> Result<NetworkInfo, ClientError> {
         self.call(Method::DELETE, &format!("/v1/networks/{}", escape(key)), None::<&()>).await
+    }
+
+    /// Removes every network that has no endpoints; gives what they were.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn prune_networks(&self) -> Result<Vec<NetworkInfo>, ClientError> {
+        self.call(Method::POST, "/v1/prune", None::<&()>).await
     }
 
     /// Connects a namespace to a network.

@@ -51,7 +51,8 @@ impl Explain for ClientError {
     fn code(&self) -> Code {
         match self {
             Self::Unreachable { .. } | Self::Lost { .. } | Self::Silent { .. } => Code::Unreachable,
-            Self::Strange { .. } | Self::Encode(_) => Code::Failed,
+            Self::Strange { .. } => Code::Failed,
+            Self::Encode(_) => Code::InvalidArgument,
             Self::Refused(problem) => problem.code,
         }
     }

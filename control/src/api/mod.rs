@@ -3,6 +3,9 @@
 //! ```text
 //! GET    /v1/status                                   Status
 //! GET    /v1/stats                                    Stats
+//! GET    /v1/nodes                                    [NodeInfo]
+//! GET    /v1/openapi.json                             all of this, for programs (OpenAPI 3.1)
+//! POST   /v1/prune                                    [NetworkInfo] that had no endpoints, as they were
 //! GET    /v1/networks                                 [NetworkInfo]
 //! POST   /v1/networks                NetworkRequest   NetworkInfo, 201
 //! GET    /v1/networks/{key}                           NetworkInfo
@@ -20,12 +23,14 @@
 //! wrong shape (400) or of more than [`BODY_MAX`] bytes (413).
 //!
 //! Limits: [`CONNECTIONS_MAX`] connections, further ones wait to be accepted; [`HEADER_TIMEOUT`] for the header of a
-//! request, [`BODY_TIMEOUT`] for its body (408). Who may open the socket may do everything: it belongs to root and, where
-//! there is one, the group `weft`, and is closed to others.
+//! request, [`BODY_TIMEOUT`] for its body (408), [`UNREAD_TIMEOUT`] until a client reads on. Who is let in may do
+//! everything: the socket belongs to root and, where there is one, the group `weft`, and is closed to others; whoever
+//! connects all the same is asked for credentials, and every request of a stranger is refused (403).
 
 mod capture;
 pub mod client;
 mod failure;
+mod peer;
 mod request;
 mod routes;
 pub mod server;
@@ -47,6 +52,9 @@ pub const CONNECTIONS_MAX: usize = 128;
 
 /// How long a client may take to write the header of a request.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may leave an answer unread: long enough for somebody who looks at a capture page by page.
+pub const UNREAD_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How long a client may take to write the body of a request.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);

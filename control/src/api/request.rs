@@ -7,6 +7,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -29,6 +30,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Parsed<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        // A length that is announced is believed: there is no need to wait for such a body.
+        if request.body().size_hint().lower() > BODY_MAX as u64 {
+            return Err(RequestError::TooLarge.into());
+        }
         let body = Limited::new(request.into_body(), BODY_MAX).collect();
         let bytes = match tokio::time::timeout(BODY_TIMEOUT, body).await {
             Ok(Ok(body)) => body.to_bytes(),
@@ -72,6 +77,8 @@ pub(super) enum RequestError {
     Route { path: String },
     #[error("this method is not for this path")]
     Method,
+    #[error("user and groups of this process may not use the API")]
+    Stranger,
     #[error("the request body is larger than {BODY_MAX} bytes")]
     TooLarge,
     #[error("the request was not complete within {} s", BODY_TIMEOUT.as_secs())]
@@ -91,6 +98,7 @@ impl Explain for RequestError {
         match self {
             Self::Route { .. } => Code::NotFound,
             Self::Method => Code::MethodNotAllowed,
+            Self::Stranger => Code::Forbidden,
             Self::TooLarge => Code::TooLarge,
             Self::Slow => Code::Timeout,
             Self::Malformed { .. } => Code::InvalidArgument,
@@ -102,6 +110,7 @@ impl Explain for RequestError {
     fn remedy(&self) -> Option<String> {
         Some(match self {
             Self::Route { .. } | Self::Method => "use a client of this version".into(),
+            Self::Stranger => "run as root, or join the group weft".into(),
             Self::TooLarge => "send less".into(),
             Self::Slow | Self::NoThread(_) => "try again".into(),
             Self::Malformed { .. } => "send a JSON object with exactly the documented fields".into(),

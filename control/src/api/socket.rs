@@ -57,7 +57,7 @@ fn listen(temporary: &Path, path: &Path) -> Result<UnixListener, SocketError> {
 
 /// The id of a local group. The file is read as it is: a daemon that may run without libc's name services does not ask
 /// them.
-fn group_id(name: &str) -> Option<u32> {
+pub(super) fn group_id(name: &str) -> Option<u32> {
     let groups = std::fs::read_to_string("/etc/group").ok()?;
     groups.lines().find_map(|line| {
         let mut fields = line.split(':');

@@ -39,6 +39,9 @@ pub struct Status {
     pub dataplane_pid: u32,
     /// Whether everything is up.
     pub ready: bool,
+    /// What is amiss although the daemon runs, a line each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// How many networks there are.
     pub networks: usize,
     /// How many endpoints there are.
@@ -64,6 +67,17 @@ pub struct NextHopInfo {
     pub mac: Option<String>,
     /// The largest outer IP packet that the path takes, in bytes.
     pub mtu: Option<u16>,
+}
+
+/// A host that shares networks with others: `GET /v1/nodes`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeInfo {
+    /// Its name.
+    pub name: String,
+    /// Its VTEP; `None` without an underlay.
+    pub vtep: Option<IpAddr>,
+    /// `ready`, or `starting` and `stopping` on either side of that.
+    pub state: String,
 }
 
 /// Packet counters: `GET /v1/stats`.

@@ -6,6 +6,7 @@
 
 mod args;
 mod docker;
+mod network;
 mod output;
 mod run;
 mod table;
@@ -16,7 +17,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use tracing_subscriber::EnvFilter;
 
 use args::{Cli, ColorChoice, Command, Global};
 
@@ -24,6 +24,7 @@ use crate::api::ClientError;
 use crate::config::ConfigError;
 use crate::daemon::DaemonError;
 use crate::error::{Code, Explain, Problem, one_line};
+use crate::log::{self, LogError};
 
 /// Runs the command line of this process.
 #[must_use]
@@ -33,20 +34,28 @@ pub fn main() -> ExitCode {
         Err(error) => return refuse_arguments(&error),
     };
     let color = cli.global.wants_color();
-    start_log(&cli.global, matches!(cli.command, Command::Daemon(_)));
+    if !matches!(cli.command, Command::Daemon(_)) {
+        log::start_for_command(cli.global.verbose, color);
+    }
     match run::run(cli) {
         Ok(code) => code,
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => complain(&Problem::from(error), color),
+        Err(error) => complain(&Problem::from(error), color).into(),
     }
 }
 
-/// The last line of a command that failed.
-fn complain(problem: &Problem, color: bool) -> ExitCode {
+/// The last line of a command that failed; gives the exit code.
+fn complain(problem: &Problem, color: bool) -> u8 {
     let name = if color { "\x1b[1;31mweft:\x1b[0m" } else { "weft:" };
     // Without standard error there is nobody to tell.
     let _ = writeln!(io::stderr(), "{name} {problem}");
-    ExitCode::from(problem.code.exit())
+    problem.code.exit()
+}
+
+/// A question, to be answered on the same line.
+fn prompt(text: &str) {
+    // Nothing is done without an answer, so a question that is not seen does no harm.
+    let _ = write!(io::stderr(), "{text}");
 }
 
 /// Something worth knowing about a command that worked.
@@ -78,19 +87,7 @@ fn refuse_arguments(error: &clap::Error) -> ExitCode {
         parts.filter(|part| !part.starts_with("Usage:") && !part.starts_with("For more information"));
     let message = telling.map(one_line).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
     let remedy = Some("try --help".to_owned());
-    complain(&Problem { code: Code::InvalidArgument, message, remedy }, false)
-}
-
-/// Logs go to standard error: a daemon's from level info, a command's only when something is odd.
-fn start_log(global: &Global, is_daemon: bool) {
-    let usual = match (global.verbose, is_daemon) {
-        (true, _) => "info,weft=debug,weft_dataplane=debug",
-        (false, true) => "info",
-        (false, false) => "warn",
-    };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    log.with_ansi(global.wants_color()).with_target(global.verbose).init();
+    complain(&Problem { code: Code::InvalidArgument, message, remedy }, false).into()
 }
 
 impl Global {
@@ -124,12 +121,18 @@ enum CliError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    #[error(transparent)]
+    Log(#[from] LogError),
     #[error("{0:#}")]
     Demo(anyhow::Error),
     #[error("cannot write the output: {0}")]
     Output(io::Error),
     #[error("cannot write {path}: {source}")]
     File { path: String, source: io::Error },
+    #[error("cannot read the answer: {0}")]
+    Input(io::Error),
+    #[error("this asks before it removes, and standard input is no terminal")]
+    NobodyToAsk,
     #[error("cannot start: {0}")]
     Runtime(io::Error),
     #[error("cannot find the path of '{path}': {source}")]
@@ -142,7 +145,8 @@ impl Explain for CliError {
             Self::Client(error) => error.code(),
             Self::Config(error) => error.code(),
             Self::Daemon(error) => error.code(),
-            Self::Path { .. } => Code::InvalidArgument,
+            Self::Path { .. } | Self::NobodyToAsk => Code::InvalidArgument,
+            Self::Log(error) => error.code(),
             _ => Code::Failed,
         }
     }
@@ -154,7 +158,9 @@ impl Explain for CliError {
             Self::Daemon(error) => error.remedy(),
             Self::File { .. } => Some("choose another file, or '-' for standard output".into()),
             Self::Path { .. } => Some("give one such as /run/netns/c1".into()),
-            Self::Demo(_) | Self::Output(_) | Self::Runtime(_) => None,
+            Self::NobodyToAsk => Some("add --force".into()),
+            Self::Log(error) => error.remedy(),
+            Self::Input(_) | Self::Demo(_) | Self::Output(_) | Self::Runtime(_) => None,
         }
     }
 }

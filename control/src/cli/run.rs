@@ -2,181 +2,103 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use clap::CommandFactory;
+use clap_complete::Shell;
 use hyper::body::Bytes;
 
-use super::args::{
-    CaptureArgs, Cli, Command, ConnectArgs, CreateArgs, DaemonArgs, EndpointCommand, FdbCommand, FilterKey,
-    Format, Global, ListArgs, NetworkCommand,
-};
-use super::{CliError, complain, docker, output, remark, table};
-use crate::api::types::{EndpointRequest, NetworkInfo, NetworkRequest};
-use crate::api::{CaptureStream, Client, ClientError};
+use super::args::{CaptureArgs, Cli, Command, DaemonArgs, EndpointCommand, FdbCommand, Global, NodeCommand};
+use super::{CliError, network, output, table};
+use crate::api::{CaptureStream, Client};
 use crate::config::Config;
 use crate::daemon;
 use crate::demo::{self, DemoOptions};
-use crate::model::Id;
+use crate::log::Log;
 
 /// Runs a command to its end.
 pub(super) fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let Cli { global, command } = cli;
-    if let Command::Daemon(args) = command {
-        return run_daemon(&args);
-    }
+    let command = match command {
+        Command::Daemon(args) => return run_daemon(&global, args),
+        Command::Completion { shell } => return completion(shell),
+        Command::Man { directory } => return man(&directory),
+        other => other,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(CliError::Runtime)?;
-    let client = Client::new(&global.host);
-    runtime.block_on(async {
-        match command {
-            Command::Demo => {
-                return demo::run(DemoOptions { color: global.forced_color() }).await.map_err(CliError::Demo);
-            }
-            // Taken above.
-            Command::Daemon(_) => {}
-            Command::Status => output::print(global.format, &client.status().await?, table::status)?,
-            Command::Stats => output::print(global.format, &client.stats().await?, table::stats)?,
-            Command::Network(command) => return network(&global, &client, command).await,
-            Command::Endpoint(command) => endpoint(&global, &client, command).await?,
-            Command::Fdb(FdbCommand::Show { network }) => {
-                let entries = client.fdb(network.as_deref()).await?;
-                output::print(global.format, &entries, |entries| table::fdb(entries))?;
-            }
-            Command::Capture(args) => capture(&client, args).await?,
-        }
-        Ok(ExitCode::SUCCESS)
-    })
+    runtime.block_on(ask(&global, command))
 }
 
-fn run_daemon(args: &DaemonArgs) -> Result<ExitCode, CliError> {
-    let environment = |key: &str| std::env::var(key).ok();
-    let config = Config::load(args.config.as_deref(), environment, &args.set)?;
-    daemon::run(&config)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn network(global: &Global, client: &Client, command: NetworkCommand) -> Result<ExitCode, CliError> {
+/// Runs a command that asks a daemon, or makes some.
+async fn ask(global: &Global, command: Command) -> Result<ExitCode, CliError> {
+    let client = &Client::new(&global.host);
     match command {
-        NetworkCommand::Create(args) => {
-            let network = client.create_network(&request(args)).await?;
-            output::print(global.format, &network, |network| format!("{}\n", network.id))?;
+        Command::Demo => {
+            return demo::run(DemoOptions { color: global.forced_color() }).await.map_err(CliError::Demo);
         }
-        NetworkCommand::Ls(args) => list(global.format, client, &args).await?,
-        NetworkCommand::Inspect { networks } => return inspect(global, client, &networks).await,
-        NetworkCommand::Rm { networks } => return remove(global, client, &networks).await,
-        NetworkCommand::Connect(args) => connect(global.format, client, args).await?,
-        NetworkCommand::Disconnect { network, endpoint } => {
-            let endpoint = client.disconnect(&network, &endpoint).await?;
-            output::print(global.format, &endpoint, |endpoint| format!("{}\n", endpoint.name))?;
+        // Taken before.
+        Command::Daemon(_) | Command::Completion { .. } | Command::Man { .. } => {}
+        Command::Status => output::print(global.format, &client.status().await?, table::status)?,
+        Command::Stats => output::print(global.format, &client.stats().await?, table::stats)?,
+        Command::Network(command) => return network::run(global, client, command).await,
+        Command::Endpoint(command) => endpoint(global, client, command).await?,
+        Command::Node(NodeCommand::Ls) => {
+            output::print(global.format, &client.nodes().await?, |nodes| table::nodes(nodes))?;
         }
+        Command::Fdb(FdbCommand::Show { network }) => {
+            let entries = client.fdb(network.as_deref()).await?;
+            output::print(global.format, &entries, |entries| table::fdb(entries))?;
+        }
+        Command::Capture(args) => capture(client, args).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn request(args: CreateArgs) -> NetworkRequest {
-    NetworkRequest {
-        name: args.name,
-        driver: args.driver,
-        subnets: args.subnet,
-        gateways: args.gateway,
-        ip_range: args.ip_range,
-        vni: args.vni,
-        mtu: args.mtu,
-        internal: args.internal,
-        ipv6: args.ipv6,
-        labels: args.label.into_iter().collect(),
-        options: args.opt.into_iter().collect(),
-    }
+/// Prints what a shell must know of every command. Written whole, so that a reader that has left is noticed here.
+fn completion(shell: Shell) -> Result<ExitCode, CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "weft", &mut script);
+    output::bytes(&script)?;
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn list(format: Format, client: &Client, args: &ListArgs) -> Result<(), CliError> {
-    let mut networks = client.networks().await?;
-    networks.retain(|network| fits(network, &args.filter));
-    if args.quiet {
-        let ids = networks
-            .iter()
-            .map(|network| format!("{}\n", &network.id[..Id::SHORT_LEN.min(network.id.len())]));
-        return output::text(&ids.collect::<String>());
-    }
-    output::print(format, &networks, |networks| table::networks(networks))
-}
-
-/// Docker's rule: of several filters with one key one must fit, of each key.
-fn fits(network: &NetworkInfo, filters: &[(FilterKey, String)]) -> bool {
-    let fits_one = |key: FilterKey, value: &str| match key {
-        FilterKey::Name => network.name.contains(value),
-        FilterKey::Id => network.id.starts_with(value),
-        FilterKey::Driver => network.driver.as_str() == value,
-        FilterKey::Label => match value.split_once('=') {
-            Some((key, value)) => network.labels.get(key).is_some_and(|v| v == value),
-            None => network.labels.contains_key(value),
-        },
+/// Writes `weft.1`, `weft-network.1`, `weft-network-create.1` and so on into `directory`.
+fn man(directory: &Path) -> Result<ExitCode, CliError> {
+    let failed = |path: &Path| {
+        let path = path.display().to_string();
+        move |source| CliError::File { path, source }
     };
-    filters.iter().all(|&(key, _)| filters.iter().any(|(k, value)| *k == key && fits_one(key, value)))
-}
-
-/// What was found is printed even if something was not.
-async fn inspect(global: &Global, client: &Client, keys: &[String]) -> Result<ExitCode, CliError> {
-    let mut found = Vec::new();
-    let mut code = ExitCode::SUCCESS;
-    for key in keys {
-        match client.network(key).await {
-            Ok(network) => found.push(docker::Network::from(&network)),
-            Err(error) => code = keep_going(global, error)?,
-        }
+    std::fs::create_dir_all(directory).map_err(failed(directory))?;
+    let mut definition = Cli::command();
+    definition.build();
+    let mut written = String::new();
+    let mut pages = vec![definition];
+    while let Some(command) = pages.pop() {
+        pages.extend(command.get_subcommands().cloned());
+        let page = clap_mangen::Man::new(command).manual("Weft");
+        let path = directory.join(page.get_filename());
+        let mut text = Vec::new();
+        page.render(&mut text).map_err(failed(&path))?;
+        std::fs::write(&path, text).map_err(failed(&path))?;
+        written.push_str(&format!("{}\n", path.display()));
     }
-    output::json(&found)?;
-    Ok(code)
+    output::text(&written)?;
+    Ok(ExitCode::SUCCESS)
 }
 
-/// What can be removed is removed even if something cannot.
-async fn remove(global: &Global, client: &Client, keys: &[String]) -> Result<ExitCode, CliError> {
-    let mut code = ExitCode::SUCCESS;
-    for key in keys {
-        match client.remove_network(key).await {
-            Ok(_) => output::line(key)?,
-            Err(error) => code = keep_going(global, error)?,
-        }
-    }
-    Ok(code)
-}
-
-/// Tells what is wrong with one of several things; gives the exit code. Without a daemon there is no next thing.
-fn keep_going(global: &Global, error: ClientError) -> Result<ExitCode, CliError> {
-    match error {
-        ClientError::Refused(problem) => Ok(complain(&problem, global.wants_color())),
-        error => Err(error.into()),
-    }
-}
-
-async fn connect(format: Format, client: &Client, args: ConnectArgs) -> Result<(), CliError> {
-    let request = EndpointRequest {
-        netns: as_seen_by_daemon(&args.netns)?,
-        name: args.name,
-        ifname: args.ifname,
-        ip: args.ip,
-        ip6: args.ip6,
-        mac: args.mac.map(|mac| mac.to_string()),
-    };
-    let connected = client.connect(&args.network, &request).await?;
-    for warning in &connected.warnings {
-        remark(warning);
-    }
-    output::print(format, &connected.endpoint, |endpoint| format!("{}\n", endpoint.name))
-}
-
-/// The path of a namespace for a process with another working directory and another `/proc/self`.
-fn as_seen_by_daemon(netns: &Path) -> Result<PathBuf, CliError> {
-    let absolute = std::path::absolute(netns)
-        .map_err(|source| CliError::Path { path: netns.display().to_string(), source })?;
-    Ok(match absolute.strip_prefix("/proc/self") {
-        Ok(rest) => Path::new("/proc").join(std::process::id().to_string()).join(rest),
-        Err(_) => absolute,
-    })
+fn run_daemon(global: &Global, args: DaemonArgs) -> Result<ExitCode, CliError> {
+    let DaemonArgs { config: file, set } = args;
+    let load = move || Config::load(file.as_deref(), |key: &str| std::env::var(key).ok(), &set);
+    let config = load()?;
+    let log = Log::start(&config.log, global.verbose, global.wants_color())?;
+    daemon::run(&config, log, Arc::new(load))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn endpoint(global: &Global, client: &Client, command: EndpointCommand) -> Result<(), CliError> {

@@ -5,7 +5,9 @@ use std::fmt::Write;
 use comfy_table::presets::NOTHING;
 use comfy_table::{Row, Table};
 
-use crate::api::types::{Counters, EndpointInfo, FdbEntry, NetworkInfo, NextHopInfo, Stats, Status};
+use crate::api::types::{
+    Counters, EndpointInfo, FdbEntry, NetworkInfo, NextHopInfo, NodeInfo, Stats, Status,
+};
 use crate::model::Id;
 
 /// Spaces between columns.
@@ -62,6 +64,11 @@ pub(super) fn endpoints(endpoints: &[EndpointInfo]) -> String {
     )
 }
 
+pub(super) fn nodes(nodes: &[NodeInfo]) -> String {
+    let row = |node: &NodeInfo| [node.name.clone(), optional(node.vtep), node.state.clone()];
+    columns(&["NAME", "VTEP", "STATE"], nodes.iter().map(row))
+}
+
 pub(super) fn fdb(entries: &[FdbEntry]) -> String {
     let row = |entry: &FdbEntry| {
         [
@@ -101,7 +108,8 @@ pub(super) fn status(status: &Status) -> String {
         ("Up for", format!("{} s", status.uptime_s)),
     ];
     let mut text = String::new();
-    for (key, value) in rows {
+    let warnings = status.warnings.iter().map(|warning| ("Warning", warning.clone()));
+    for (key, value) in rows.into_iter().chain(warnings) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{:<16}{value}", format!("{key}:"));
     }

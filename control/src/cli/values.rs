@@ -8,6 +8,10 @@ use ipnet::IpNet;
 
 use super::args::{DEFAULT_HOST, FilterKey};
 use crate::error::{Explain, Problem};
+use crate::model::Name;
+
+/// Digits of an id.
+const ID_DIGITS: usize = 64;
 
 /// A value that explains why it is none.
 pub(super) fn checked<T: FromStr<Err: Explain>>(text: &str) -> Result<T, String> {
@@ -43,16 +47,42 @@ pub(super) fn label(text: &str) -> Result<(String, String), String> {
     if key.is_empty() { Err("write KEY=VALUE".to_owned()) } else { Ok((key.to_owned(), value.to_owned())) }
 }
 
+/// A filter of `network ls`, with the words that Docker has for it.
 pub(super) fn filter(text: &str) -> Result<(FilterKey, String), String> {
     let (key, value) = key_value(text)?;
+    let one_of = |words: &[&str]| match words.contains(&value.as_str()) {
+        true => Ok(()),
+        false => Err(format!("give {key}={}", words.join("|"))),
+    };
     let key = match key.as_str() {
         "name" => FilterKey::Name,
         "id" => FilterKey::Id,
         "driver" => FilterKey::Driver,
         "label" => FilterKey::Label,
-        _ => return Err("filter by name, id, driver or label".to_owned()),
+        "scope" => one_of(&["local", "swarm", "global"]).map(|()| FilterKey::Scope)?,
+        "type" => one_of(&["custom", "builtin"]).map(|()| FilterKey::Type)?,
+        "dangling" => one_of(&["true", "false", "1", "0"]).map(|()| FilterKey::Dangling)?,
+        _ => return Err("filter by name, id, driver, label, scope, type or dangling".to_owned()),
     };
     Ok((key, value))
+}
+
+/// A name or an id, as far as text can be one.
+pub(super) fn key(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("write a name or an id".to_owned()),
+        1..=ID_DIGITS => Ok(text.to_owned()),
+        len => Err(format!(
+            "it has {len} bytes, but a name has at most {} and an id {}",
+            Name::MAX_LEN,
+            ID_DIGITS
+        )),
+    }
+}
+
+/// A path that can be told to the daemon.
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("write a path, such as /run/netns/c1".to_owned()) } else { Ok(text.into()) }
 }
 
 #[cfg(test)]
@@ -73,6 +103,16 @@ mod tests {
         assert!(key_value("a").is_err() && key_value("=a").is_err());
         assert_eq!(label("a"), Ok(("a".into(), String::new())));
         assert_eq!(filter("label=a=b"), Ok((FilterKey::Label, "a=b".into())));
-        assert!(filter("colour=red").is_err());
+        assert_eq!(filter("dangling=1"), Ok((FilterKey::Dangling, "1".into())));
+        for bad in ["colour=red", "name", "=a", "dangling=maybe", "type=own", "scope=here"] {
+            assert!(filter(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_neither_empty_nor_longer_than_an_id() {
+        assert_eq!(key("blue"), Ok("blue".into()));
+        assert!(key(&"f".repeat(64)).is_ok());
+        assert!(key("").is_err() && key(&"f".repeat(65)).is_err());
     }
 }

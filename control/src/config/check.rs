@@ -1,13 +1,14 @@
 //! From settings that may be nonsense to a configuration that cannot be, as far as the text alone can tell.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use weft_dataplane::runtime::Mode;
 use weft_dataplane::wire::vxlan;
 
 use super::file::{Located, Settings};
-use super::{Config, ConfigError, DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, Reason};
+use super::{Config, ConfigError, DEFAULT_METRICS, DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, Reason};
+use crate::log::{LogConfig, is_level};
 use crate::model::{IfName, Name};
 use crate::store::StoreUrl;
 
@@ -41,6 +42,13 @@ pub(super) fn check(settings: Settings) -> Result<Config, ConfigError> {
     })?;
     let state_dir = state_dir.unwrap_or_else(|| DEFAULT_STATE_DIR.into());
     let store = parsed("store.url", settings.store_url, |text| Ok(StoreUrl::parse(text, &state_dir)?))?;
+    let metrics = parsed("metrics.listen", settings.metrics_listen, |text| listener(text))?;
+    let log_format =
+        parsed("log.format", settings.log_format, |text| text.parse().map_err(|_| Reason::NotALogFormat))?;
+    let log_level = parsed("log.level", settings.log_level, |text| match is_level(text) {
+        true => Ok(text.clone()),
+        false => Err(Reason::NotALogLevel),
+    })?;
     Ok(Config {
         node: node.unwrap_or_else(host_name),
         store: store.unwrap_or_else(|| StoreUrl::embedded(&state_dir)),
@@ -51,6 +59,8 @@ pub(super) fn check(settings: Settings) -> Result<Config, ConfigError> {
         underlay_mode: underlay_mode.unwrap_or(Mode::Auto),
         uplink,
         workers: workers.unwrap_or(0),
+        metrics: metrics.unwrap_or(Some(DEFAULT_METRICS)),
+        log: LogConfig { format: log_format.unwrap_or_default(), level: log_level },
         peers: peers(settings.peers.unwrap_or_default(), underlay_address)?,
     })
 }
@@ -96,6 +106,16 @@ fn unicast(text: &str) -> Result<IpAddr, Reason> {
         IpAddr::V6(v6) if v6.is_unicast_link_local() => Err(Reason::LinkLocal),
         IpAddr::V4(v4) if v4.octets()[0] == 0 || v4.octets()[0] >= 240 => Err(Reason::ReservedAddress),
         _ => Ok(address),
+    }
+}
+
+/// Where to listen; `off` is nowhere.
+fn listener(text: &str) -> Result<Option<SocketAddr>, Reason> {
+    match text.parse::<SocketAddr>() {
+        _ if text == "off" => Ok(None),
+        Ok(address) if address.port() == 0 => Err(Reason::ListenerPortZero),
+        Ok(address) => Ok(Some(address)),
+        Err(_) => Err(Reason::NotAListener),
     }
 }
 

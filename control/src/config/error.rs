@@ -133,6 +133,18 @@ pub enum Reason {
     /// Not a legal interface name.
     #[error("not an interface name")]
     NotAnInterface,
+    /// Not an address with a port, nor `off`.
+    #[error("not an address with a port")]
+    NotAListener,
+    /// Any port, which nobody could find.
+    #[error("port 0 is no port")]
+    ListenerPortZero,
+    /// Not a log format.
+    #[error("not a log format")]
+    NotALogFormat,
+    /// Not a log level, nor a list of levels of parts.
+    #[error("not a log level")]
+    NotALogLevel,
     /// A relative path.
     #[error("not an absolute path")]
     NotAbsolute,
@@ -169,6 +181,11 @@ impl Reason {
             Self::NotAMode => "use auto, tunnel-gso, udp-gso or udp".into(),
             Self::NotAName => "use 1 to 63 of letters, digits, '_', '.', '-'".into(),
             Self::NotAnInterface => "use an interface of this host, such as eth0".into(),
+            Self::NotAListener | Self::ListenerPortZero => "use 127.0.0.1:9789, or off".into(),
+            Self::NotALogFormat => "use text, json or journald".into(),
+            Self::NotALogLevel => {
+                "use error, warn, info, debug or trace, or info,weft::underlay=debug".into()
+            }
             Self::NotAbsolute => "start it with '/'".into(),
             Self::TooManyWorkers => "use 0 and let weft decide".into(),
             Self::TooManyPeers => "split the network".into(),

@@ -20,10 +20,13 @@ pub(super) struct ConfigFile {
     dataplane: DataplaneTable,
     #[serde(default)]
     store: StoreTable,
+    #[serde(default)]
+    metrics: MetricsTable,
+    #[serde(default)]
+    log: LogTable,
     peer: Option<Vec<PeerTable>>,
     gossip: Option<Spanned<Value>>,
     dns: Option<Spanned<Value>>,
-    metrics: Option<Spanned<Value>>,
     docker: Option<Spanned<Value>>,
 }
 
@@ -53,6 +56,19 @@ struct StoreTable {
     url: Option<Spanned<String>>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetricsTable {
+    listen: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogTable {
+    format: Option<Spanned<String>>,
+    level: Option<Spanned<String>>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PeerTable {
@@ -78,6 +94,9 @@ pub(super) struct Settings {
     pub(super) uplink_interface: Option<Located<String>>,
     pub(super) workers: Option<Located<u32>>,
     pub(super) store_url: Option<Located<String>>,
+    pub(super) metrics_listen: Option<Located<String>>,
+    pub(super) log_format: Option<Located<String>>,
+    pub(super) log_level: Option<Located<String>>,
     pub(super) peers: Option<Vec<Located<String>>>,
     /// Tables of features that this build has not.
     pub(super) absent: Vec<Located<&'static str>>,
@@ -86,8 +105,7 @@ pub(super) struct Settings {
 impl ConfigFile {
     /// The layer that this text is; `place` tells where a byte offset of it was written.
     pub(super) fn locate(self, place: impl Fn(usize) -> Place) -> Settings {
-        let tables =
-            [("gossip", self.gossip), ("dns", self.dns), ("metrics", self.metrics), ("docker", self.docker)];
+        let tables = [("gossip", self.gossip), ("dns", self.dns), ("docker", self.docker)];
         let absent = tables
             .into_iter()
             .filter_map(|(key, table)| Some(Located { value: key, place: place(table?.span().start) }))
@@ -104,6 +122,9 @@ impl ConfigFile {
             uplink_interface: at(self.uplink.interface, &place),
             workers: at(self.dataplane.workers, &place),
             store_url: at(self.store.url, &place),
+            metrics_listen: at(self.metrics.listen, &place),
+            log_format: at(self.log.format, &place),
+            log_level: at(self.log.level, &place),
             peers,
             absent,
         }
@@ -129,6 +150,9 @@ impl Settings {
         fill(&mut self.uplink_interface, weaker.uplink_interface);
         fill(&mut self.workers, weaker.workers);
         fill(&mut self.store_url, weaker.store_url);
+        fill(&mut self.metrics_listen, weaker.metrics_listen);
+        fill(&mut self.log_format, weaker.log_format);
+        fill(&mut self.log_level, weaker.log_level);
         fill(&mut self.peers, weaker.peers);
         self.absent.extend(weaker.absent);
     }

@@ -5,27 +5,30 @@
 //! each value stands, so that an error names the key and its place. [`Config`] is what remains after the checks that
 //! need nothing but the text; [`Config::settle`] then asks the host which underlay address that means.
 //!
-//! Keys of features that this build has not (`[gossip]`, `[dns]`, `[metrics]`, `[docker]`) are refused, not ignored: a
+//! Keys of features that this build has not (`[gossip]`, `[dns]`, `[docker]`) are refused, not ignored: a
 //! setting that does nothing is a lie. Unknown keys, and stores of other builds, are errors for the same reason.
 //!
 //! Limits: a file of [`FILE_MAX`] bytes, [`PEERS_MAX`] peers, [`WORKERS_MAX`] workers; more is refused.
 
 mod check;
+mod difference;
 mod error;
 mod file;
 mod layers;
 mod underlay;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use weft_dataplane::runtime::Mode;
 
 pub use check::{PEERS_MAX, WORKERS_MAX};
+pub use difference::{Difference, Takes};
 pub use error::{ConfigError, Place, Reason};
 pub use layers::{ENVIRONMENT, FILE_MAX};
 pub use underlay::{HostView, Underlay};
 
+use crate::log::LogConfig;
 use crate::model::{IfName, Name};
 use crate::store::StoreUrl;
 
@@ -37,6 +40,9 @@ pub const DEFAULT_STATE_DIR: &str = "/var/lib/weft";
 
 /// Where the daemon's sockets live.
 pub const DEFAULT_RUN_DIR: &str = "/run/weft";
+
+/// Where metrics are served.
+pub const DEFAULT_METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9789);
 
 /// The name of the API socket within the run directory.
 pub const SOCKET_NAME: &str = "weft.sock";
@@ -62,6 +68,10 @@ pub struct Config {
     pub workers: usize,
     /// Where networks and endpoints are kept.
     pub store: StoreUrl,
+    /// Where metrics are served, if anywhere; not port 0.
+    pub metrics: Option<SocketAddr>,
+    /// How the daemon logs.
+    pub log: LogConfig,
     /// The other VTEPs, all different, all of one family.
     pub peers: Vec<IpAddr>,
 }

@@ -35,6 +35,9 @@ fn an_empty_file_means_the_defaults() {
     assert_eq!((config.underlay_address, config.underlay_port, config.workers), (None, 4789, 0));
     assert_eq!(config.underlay_mode, Mode::Auto);
     assert!(config.peers.is_empty() && config.uplink.is_none());
+    assert_eq!(config.metrics.map(|address| address.to_string()).as_deref(), Some("127.0.0.1:9789"));
+    assert_eq!(config.log, LogConfig::default());
+    assert_eq!(load("", &[], &["metrics.listen=off"]).unwrap().metrics, None);
 }
 
 #[test]
@@ -53,6 +56,11 @@ fn every_key_of_this_build_is_read() {
         workers = 2
         [store]
         url = "redb:/x/y"
+        [metrics]
+        listen = "[::1]:9000"
+        [log]
+        format = "json"
+        level = "warn"
         [[peer]]
         address = "10.9.0.2"
         [[peer]]
@@ -68,6 +76,8 @@ fn every_key_of_this_build_is_read() {
         uplink: Some(IfName::new("eth0").unwrap()),
         workers: 2,
         store: StoreUrl::Redb("/x/y".into()),
+        metrics: Some("[::1]:9000".parse().unwrap()),
+        log: LogConfig { format: crate::log::Format::Json, level: Some("warn".into()) },
         peers: vec![ip("10.9.0.2"), ip("10.9.0.3")],
     };
     assert_eq!(load(text, &[], &[]).unwrap(), expected);
@@ -82,6 +92,34 @@ fn flags_beat_variables_beat_the_file() {
     assert_eq!(config.run_dir, Path::new("/file"));
     assert_eq!(config.underlay_port, 4, "the later flag wins");
     assert_eq!(config.state_dir, Path::new("/var/lib/weft"), "an empty variable is unset");
+}
+
+#[test]
+fn differences_are_told_by_key_and_by_when_they_take_effect() {
+    let old = load("", &[], &[]).unwrap();
+    assert!(old.differences(&old).is_empty());
+    let every_key = [
+        ("node=other", "node", Takes::Restart),
+        ("state_dir=/s", "state_dir", Takes::Restart),
+        ("run_dir=/r", "run_dir", Takes::Restart),
+        ("underlay.address=10.9.0.1", "underlay.address", Takes::Restart),
+        ("underlay.port=4790", "underlay.port", Takes::Restart),
+        ("underlay.mode=udp", "underlay.mode", Takes::Restart),
+        ("uplink.interface=eth7", "uplink.interface", Takes::Restart),
+        ("dataplane.workers=2", "dataplane.workers", Takes::Restart),
+        ("store.url=redb:/x", "store.url", Takes::Restart),
+        ("metrics.listen=off", "metrics.listen", Takes::Now),
+        ("log.format=json", "log.format", Takes::Restart),
+        ("log.level=debug", "log.level", Takes::Now),
+        ("peer=[{address='10.9.0.2'}]", "peer", Takes::Now),
+    ];
+    for (set, key, takes) in every_key {
+        let differences = old.differences(&load("", &[], &[set]).unwrap());
+        // The embedded store lives in the state directory unless it is told otherwise.
+        let first = differences.iter().find(|difference| difference.key == key);
+        assert_eq!(first, Some(&Difference { key, takes }), "{set}");
+        assert_eq!(differences.len(), 1 + usize::from(key == "state_dir"), "{set}: {differences:?}");
+    }
 }
 
 #[test]
@@ -108,7 +146,7 @@ fn every_error_names_key_value_and_place() {
 
 #[test]
 fn features_of_other_builds_are_refused_by_name() {
-    for table in ["gossip", "dns", "metrics", "docker"] {
+    for table in ["gossip", "dns", "docker"] {
         assert_eq!(
             refusal(&format!("\n[{table}]\nkey = 1"), &[]),
             format!("line 2: '{table}' is not in this build")
@@ -141,6 +179,12 @@ fn impossible_values_are_refused_with_their_line() {
     assert_eq!(reason_of("node = 'a b'"), (1, Reason::NotAName));
     assert_eq!(reason_of("run_dir = 'run'"), (1, Reason::NotAbsolute));
     assert_eq!(reason_of("[uplink]\ninterface = 'much-too-long-a-name'"), (2, Reason::NotAnInterface));
+    for bad in ["9789", "127.0.0.1", "localhost:9789", "127.0.0.1:70000", ""] {
+        assert_eq!(reason_of(&format!("[metrics]\nlisten = '{bad}'")), (2, Reason::NotAListener), "{bad}");
+    }
+    assert_eq!(reason_of("[metrics]\nlisten = '127.0.0.1:0'"), (2, Reason::ListenerPortZero));
+    assert_eq!(reason_of("[log]\nformat = 'xml'"), (2, Reason::NotALogFormat));
+    assert_eq!(reason_of("[log]\nlevel = 'loud'"), (2, Reason::NotALogLevel));
     assert_eq!(reason_of("[dataplane]\nworkers = 65"), (2, Reason::TooManyWorkers));
 }
 

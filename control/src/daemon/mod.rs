@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! privileges > host facts > directories and lock > dataplane > uplink > API socket > ready
+//! SIGHUP     > the configuration, again ([`reload`])
 //! SIGTERM    > API socket > networks and endpoints > dataplane > the end
 //! ```
 //!
@@ -13,34 +14,41 @@
 
 mod error;
 mod lock;
+mod reload;
+mod signals;
 
 use std::fs::DirBuilder;
-use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use weft_dataplane::runtime::{self, Event, Handle, StartError, UnderlayConfig};
 
 pub use error::DaemonError;
+pub use reload::Loader;
 
 use crate::api::{self, Server};
 use crate::config::{Config, Underlay};
+use crate::health::{Health, Phase};
+use crate::log::Log;
 use crate::network::{HostPlane, Manager};
 use crate::sandbox::host::{HostNets, check_privileges, check_tun};
 use crate::underlay::{self, Outlook, Plan};
+use crate::{metrics, notify};
 use lock::Lock;
+use reload::Reload;
+use signals::{Asked, Signals};
 
 /// How long requests that are still under way at the end may take.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Runs a daemon until SIGTERM, SIGINT or SIGHUP, and removes all it made.
+/// Runs a daemon until SIGTERM or SIGINT, and removes all it made. SIGHUP has `load` read the configuration again.
 ///
 /// # Errors
 /// [`DaemonError`]; nothing is left behind.
-pub fn run(config: &Config) -> Result<(), DaemonError> {
+pub fn run(config: &Config, log: Log, load: Loader) -> Result<(), DaemonError> {
     check_privileges()?;
     check_tun()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -64,26 +72,44 @@ pub fn run(config: &Config) -> Result<(), DaemonError> {
         .spawn(move || watch(events.iter(), &witness))
         .map_err(DaemonError::io("start the event thread"))?;
 
-    runtime.block_on(serve(config, &manager))?;
+    runtime.block_on(serve(config, log, load, &manager))?;
     tracing::info!("stopping");
     manager.close();
     runtime.shutdown_timeout(FAREWELL);
     Ok(())
 }
 
-/// Serves the API until a signal says to end.
-async fn serve(config: &Config, manager: &Arc<Manager>) -> Result<(), DaemonError> {
+/// Serves the API and the metrics until a signal says to end.
+async fn serve(config: &Config, log: Log, load: Loader, manager: &Arc<Manager>) -> Result<(), DaemonError> {
     let mut signals = Signals::install().map_err(DaemonError::io("watch for signals"))?;
     let socket = config.socket();
     let listener = api::bind(&socket)?;
-    let server = Server::new(listener, socket.clone(), Arc::clone(manager), config.node.to_string());
+    let health = Arc::new(Health::default());
+    let node = config.node.to_string();
+    let server = Server::new(listener, socket.clone(), Arc::clone(manager), Arc::clone(&health), node);
+    let (metrics, listen) = watch::channel(config.metrics);
+    // Both end with the runtime; the metrics before, with the sender of their address.
+    tokio::spawn(metrics::run(listen, Arc::clone(manager), Arc::clone(&health)));
+    tokio::spawn(notify::watchdog(Arc::clone(manager)));
+    let mut reload = Reload { current: config.clone(), load, log, metrics, manager: Arc::clone(manager) };
+    health.enter(Phase::Ready);
     log_ready(config, manager, &socket);
-    server
-        .run(async {
-            let name = signals.next().await;
-            tracing::info!(signal = name, "told to end");
-        })
-        .await;
+    notify::ready();
+    let told_to_end = async {
+        loop {
+            match signals.next().await {
+                Asked::Reload => {
+                    notify::reloading();
+                    reload.run().await;
+                    notify::ready();
+                }
+                Asked::End(name) => break tracing::info!(signal = name, "told to end"),
+            }
+        }
+        health.enter(Phase::Stopping);
+        notify::stopping();
+    };
+    server.run(told_to_end).await;
     Ok(())
 }
 
@@ -139,29 +165,4 @@ fn dataplane_config(config: &Config, underlay: Option<&Underlay>) -> runtime::Co
 fn make_directory(path: &Path, mode: u32) -> Result<(), DaemonError> {
     let made = DirBuilder::new().recursive(true).mode(mode).create(path);
     made.map_err(|source| DaemonError::Directory { path: path.into(), source })
-}
-
-/// The signals that end a daemon.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn install() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hangup.recv() => "SIGHUP",
-        }
-    }
 }

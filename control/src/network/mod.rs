@@ -19,13 +19,15 @@ mod book;
 mod connect;
 mod error;
 mod host;
+mod peers;
 mod plan;
 mod plane;
+mod prune;
 mod request;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use weft_dataplane::runtime::CaptureFilter;
@@ -34,6 +36,7 @@ use weft_dataplane::tables::{PORTS_MAX, PortId, SEGMENTS_MAX};
 pub use error::NetworkError;
 pub use host::HostPlane;
 pub use plane::{Capture, Occupied, Plane, PlaneError, Traffic, TrafficReport, UnderlayReport};
+pub use prune::PREDEFINED;
 pub use request::{EndpointRequest, NetworkRequest};
 
 use crate::config::Underlay;
@@ -73,7 +76,7 @@ pub struct Snapshot {
 pub struct Manager {
     plane: Box<dyn Plane>,
     underlay: Option<Underlay>,
-    peers: Vec<IpAddr>,
+    peers: RwLock<Arc<[IpAddr]>>,
     ula: UlaPrefix,
     book: Mutex<Book>,
 }
@@ -89,6 +92,7 @@ impl Manager {
         peers: Vec<IpAddr>,
     ) -> Result<Self, NetworkError> {
         let ula = UlaPrefix::new(random()?);
+        let peers = RwLock::new(peers.into());
         Ok(Self { plane, underlay, peers, ula, book: Mutex::default() })
     }
 
@@ -96,12 +100,6 @@ impl Manager {
     #[must_use]
     pub fn plane(&self) -> &dyn Plane {
         &*self.plane
-    }
-
-    /// The other VTEPs.
-    #[must_use]
-    pub fn peers(&self) -> &[IpAddr] {
-        &self.peers
     }
 
     /// Creates a network.
@@ -118,8 +116,9 @@ impl Manager {
         }
         let options = parse_options(&request.options)?;
         let vni = plan::vni(&book, request)?;
+        let peers = self.peers();
         let surroundings =
-            Surroundings { book: &book, underlay: self.underlay.as_ref(), peers: &self.peers, ula: self.ula };
+            Surroundings { book: &book, underlay: self.underlay.as_ref(), peers: &peers, ula: self.ula };
         let pools = surroundings.pools(request, || Ok(self.plane.occupied()?))?;
         let ipv6 = pools.iter().any(|pool| pool.net().addr().is_ipv6());
         let mtu = plan::mtu(request, self.underlay.as_ref(), ipv6)?;
@@ -224,7 +223,7 @@ impl Manager {
     }
 
     fn publish(&self, book: &Book) -> Result<(), NetworkError> {
-        Ok(self.plane.publish(&book.tables(&self.peers))?)
+        Ok(self.plane.publish(&book.tables(&self.peers()))?)
     }
 
     /// Tables that only lose something are never refused; if they were, the dataplane would serve ports without a TAP.
@@ -239,7 +238,7 @@ impl fmt::Debug for Manager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Manager")
             .field("underlay", &self.underlay)
-            .field("peers", &self.peers)
+            .field("peers", &self.peers())
             .finish_non_exhaustive()
     }
 }

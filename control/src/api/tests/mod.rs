@@ -1,3 +1,5 @@
+mod openapi;
+
 use std::future::pending;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::types::{EndpointRequest, NetworkRequest, Problem};
 use super::*;
 use crate::error::Code;
+use crate::health::{Health, Phase};
 use crate::model::Name;
 use crate::network::Manager;
 use crate::network::fake::FakePlane;
@@ -16,6 +19,7 @@ use crate::network::fake::FakePlane;
 /// An API over a packet side without packets, on a socket of its own.
 struct Api {
     client: Client,
+    health: Arc<Health>,
     server: JoinHandle<()>,
     _directory: tempfile::TempDir,
 }
@@ -31,9 +35,17 @@ impl Api {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("weft.sock");
         let manager = Manager::new(Box::new(FakePlane::default()), None, vec![]).unwrap();
-        let server = Server::new(bind(&path).unwrap(), path.clone(), Arc::new(manager), "host-a".into());
+        let health = Arc::new(Health::default());
+        health.enter(Phase::Ready);
+        let server = Server::new(
+            bind(&path).unwrap(),
+            path.clone(),
+            Arc::new(manager),
+            Arc::clone(&health),
+            "host-a".into(),
+        );
         let server = tokio::spawn(server.run(pending()));
-        Self { client: Client::new(path), server, _directory: directory }
+        Self { client: Client::new(path), health, server, _directory: directory }
     }
 
     fn socket(&self) -> &Path {
@@ -45,7 +57,8 @@ impl Api {
         let mut stream = UnixStream::connect(self.socket()).await.unwrap();
         stream.write_all(request).await.unwrap();
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.unwrap();
+        // A server that has heard enough resets the connection behind its answer.
+        let _ = stream.read_to_end(&mut answer).await;
         let answer = String::from_utf8(answer).unwrap();
         let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
         let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
@@ -110,11 +123,28 @@ async fn the_life_of_a_network() {
     assert_eq!((status.node.as_str(), status.networks, status.endpoints), ("host-a", 1, 1));
     assert!(status.ready && status.vtep.is_none());
     assert_eq!(status.daemon_pid, std::process::id());
+    api.health.warn("metrics", "port taken");
+    assert_eq!(client.status().await.unwrap().warnings, ["metrics: port taken"]);
+    let nodes = client.nodes().await.unwrap();
+    assert_eq!((nodes.len(), nodes[0].name.as_str(), nodes[0].state.as_str()), (1, "host-a", "ready"));
 
     assert_eq!(client.disconnect("blue", "e").await.unwrap(), connected);
     assert!(client.endpoints().await.unwrap().is_empty());
     assert_eq!(client.remove_network("blue").await.unwrap().id, created.id);
     assert!(client.networks().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn pruning_tells_what_was_removed() {
+    let api = Api::start();
+    for name in ["blue", "red"] {
+        api.client.create_network(&NetworkRequest::new(Name::new(name).unwrap())).await.unwrap();
+    }
+    api.client.connect("blue", &endpoint("e")).await.unwrap();
+    let pruned = api.client.prune_networks().await.unwrap();
+    assert_eq!(pruned.iter().map(|network| network.name.as_str()).collect::<Vec<_>>(), ["red"]);
+    assert_eq!(api.client.networks().await.unwrap().len(), 1);
+    assert!(api.client.prune_networks().await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -186,6 +216,11 @@ async fn oversized_bodies_are_refused() {
         "POST /v1/networks HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
     let (status, _) = api.raw(format!("{head}{chunk}{chunk}0\r\n\r\n").as_bytes()).await;
     assert_eq!(status, 413, "without a length up front, too");
+    let announced =
+        b"POST /v1/networks HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 99999999999\r\n\r\n";
+    assert_eq!(api.raw(announced).await.0, 413, "at once, without the body");
+    let large = NetworkRequest { labels: [("k".into(), "x".repeat(2 * BODY_MAX))].into(), ..network("a") };
+    assert_eq!(refused(api.client.create_network(&large).await.unwrap_err()).code, Code::TooLarge);
     let fits = NetworkRequest { labels: [("k".into(), "x".repeat(BODY_MAX / 2))].into(), ..network("a") };
     assert!(api.client.create_network(&fits).await.is_ok());
 }
@@ -233,6 +268,12 @@ async fn a_slow_request_is_answered_and_ended() {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     assert!(!answer.starts_with(b"HTTP/1.1 200"), "half a header is no request");
+
+    let mut idle = UnixStream::connect(api.socket()).await.unwrap();
+    idle.write_all(b"GET /v1/nodes HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    idle.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "and is closed when no further request comes");
 }
 
 #[tokio::test]
@@ -241,7 +282,7 @@ async fn the_end_closes_connections_and_removes_the_socket() {
     let path = directory.path().join("weft.sock");
     let manager = Arc::new(Manager::new(Box::new(FakePlane::default()), None, vec![]).unwrap());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = Server::new(bind(&path).unwrap(), path.clone(), manager, "host-a".into());
+    let server = Server::new(bind(&path).unwrap(), path.clone(), manager, Arc::default(), "host-a".into());
     let server = tokio::spawn(server.run(async {
         stopped.await.unwrap();
     }));

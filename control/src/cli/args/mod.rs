@@ -1,14 +1,15 @@
 //! What can be typed, and the help that explains it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod network;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ipnet::IpNet;
-use weft_dataplane::wire::MacAddr;
+use clap_complete::Shell;
 
-use super::values::{checked, filter, key_value, label, plain, socket, subnet};
-use crate::model::{Driver, IfName, Name};
+pub(super) use network::{ConnectArgs, CreateArgs, FilterKey, ListArgs, NetworkCommand};
+
+use super::values::{key, socket};
 
 /// The socket that is asked when none is named.
 pub(super) const DEFAULT_HOST: &str = "unix:///run/weft/weft.sock";
@@ -21,6 +22,7 @@ Exit codes:
   3  not found
   4  conflict: taken, exists already, overlaps
   5  no daemon answers
+Of several things that fail, the highest counts.
 
 See it work on this machine, as root:  weft demo
 First steps with a daemon of your own:
@@ -87,13 +89,35 @@ pub(super) enum Command {
     /// Look at endpoints: the interfaces that Weft has put into namespaces
     #[command(subcommand)]
     Endpoint(EndpointCommand),
+    /// Look at nodes: the hosts that share networks through one store
+    #[command(subcommand)]
+    Node(NodeCommand),
     /// Look at forwarding tables: which station is behind which port or VTEP
     #[command(subcommand)]
     Fdb(FdbCommand),
     /// Copy frames as they cross the endpoints' ports, as pcapng
     #[command(after_help = "Watch live:  weft capture -w - --network blue | tcpdump -nr -")]
     Capture(CaptureArgs),
+    /// Print the completion script of a shell
+    #[command(after_help = COMPLETION)]
+    Completion {
+        /// Whose script
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write the manual pages, one for each command, and print their paths
+    Man {
+        /// The directory; made if it is missing
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
+
+const COMPLETION: &str = "\
+For this shell:   source <(weft completion bash)
+For every shell:  weft completion bash > /usr/share/bash-completion/completions/weft
+                  weft completion zsh > /usr/share/zsh/vendor-completions/_weft
+                  weft completion fish > /usr/share/fish/vendor_completions.d/weft.fish";
 
 const CONFIGURATION: &str = "\
 Configuration keys (TOML). A flag beats a variable, which beats the file, which beats the default:
@@ -108,8 +132,18 @@ Configuration keys (TOML). A flag beats a variable, which beats the file, which 
   interface = \"eth0\"            WEFT_UPLINK_INTERFACE    whose address the underlay takes by default
   [dataplane]
   workers = 0                   WEFT_DATAPLANE_WORKERS   0: decide
+  [store]
+  url = \"redb:\"                 WEFT_STORE_URL           redb:[PATH], by default weft.redb in state_dir
+  [metrics]
+  listen = \"127.0.0.1:9789\"     WEFT_METRICS_LISTEN      /metrics /healthz /readyz; off: nowhere
+  [log]
+  format = \"text\"               WEFT_LOG_FORMAT          text | json | journald
+  level = \"info\"                WEFT_LOG_LEVEL           error ... trace, or info,weft::underlay=debug
   [[peer]]                                               the other VTEPs, one table each
   address = \"10.9.0.2\"
+
+SIGHUP reads all of this again: peers, metrics.listen and log.level change at once, for the rest the log says that it
+waits for a restart. SIGTERM and SIGINT end the daemon.
 
 Two hosts that share a network, on 10.9.0.1 (and the other way round on 10.9.0.2):
   weft daemon --set underlay.address=10.9.0.1 --set 'peer=[{address=\"10.9.0.2\"}]' &
@@ -127,129 +161,21 @@ pub(super) struct DaemonArgs {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum NetworkCommand {
-    /// Create a network and print its id
-    Create(CreateArgs),
-    /// List networks
-    Ls(ListArgs),
-    /// Print networks as a JSON array, shaped as 'docker network inspect' does
-    Inspect {
-        /// Names, ids, or the first 12 digits of ids
-        #[arg(required = true, value_name = "NETWORK")]
-        networks: Vec<String>,
-    },
-    /// Remove networks with their endpoints
-    Rm {
-        /// Names, ids, or the first 12 digits of ids
-        #[arg(required = true, value_name = "NETWORK")]
-        networks: Vec<String>,
-    },
-    /// Give a network namespace an interface on a network, and print the endpoint's name
-    Connect(ConnectArgs),
-    /// Take an interface away again
-    Disconnect {
-        /// Name, id, or the first 12 digits of an id
-        network: String,
-        /// The endpoint's name or id
-        endpoint: String,
-    },
-}
-
-const OPTIONS: &str = "\
-Network options (-o):
-  anti_spoof=on|off  hold endpoints to their own addresses (default on)
-  fdb_limit=N        stations that one port may have behind it (default 1024)
-  storm_kpps=N       thousand broadcasts a second that one port may send; 0: no limit (default 10)
-  vlan=drop|pass     inner VLAN tags (default drop)";
-
-#[derive(Debug, Args)]
-#[command(after_help = OPTIONS)]
-pub(super) struct CreateArgs {
-    /// Letters, digits, '_', '.', '-'; at most 63
-    #[arg(value_parser = checked::<Name>)]
-    pub(super) name: Name,
-    /// bridge: this host only; overlay: all peers, over VXLAN
-    #[arg(short, long, default_value = "bridge", value_parser = checked::<Driver>)]
-    pub(super) driver: Driver,
-    /// One IPv4 and one IPv6 subnet; chosen from Docker's default pools unless given
-    #[arg(long, value_name = "CIDR", value_parser = subnet)]
-    pub(super) subnet: Vec<IpNet>,
-    /// The first hop of a subnet; its first address unless given
-    #[arg(long, value_name = "IP", value_parser = plain::<IpAddr>)]
-    pub(super) gateway: Vec<IpAddr>,
-    /// Choose endpoints' addresses from this part of the subnet
-    #[arg(long, value_name = "CIDR", value_parser = subnet)]
-    pub(super) ip_range: Option<IpNet>,
-    /// The overlay's VNI, the same on every host; from 4096 up unless given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=0x00ff_ffff))]
-    pub(super) vni: Option<u32>,
-    /// The endpoints' MTU; 1500 for a bridge, what the underlay leaves for an overlay, unless given
-    #[arg(long, value_name = "BYTES")]
-    pub(super) mtu: Option<u32>,
-    /// No way out of the network: no default route
-    #[arg(long)]
-    pub(super) internal: bool,
-    /// An IPv6 subnet too, even if none is given
-    #[arg(long)]
-    pub(super) ipv6: bool,
-    /// A label for your own use (repeatable)
-    #[arg(long, value_name = "K=V", value_parser = label)]
-    pub(super) label: Vec<(String, String)>,
-    /// A network option (repeatable)
-    #[arg(short = 'o', long = "opt", value_name = "K=V", value_parser = key_value)]
-    pub(super) opt: Vec<(String, String)>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ListArgs {
-    /// Print ids only
-    #[arg(short, long)]
-    pub(super) quiet: bool,
-    /// Only networks with name=PART, id=START, driver=NAME or label=K[=V] (repeatable; one of each key must fit)
-    #[arg(short, long, value_name = "K=V", value_parser = filter)]
-    pub(super) filter: Vec<(FilterKey, String)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FilterKey {
-    Name,
-    Id,
-    Driver,
-    Label,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ConnectArgs {
-    /// Name, id, or the first 12 digits of an id
-    pub(super) network: String,
-    /// The namespace's path, such as /run/netns/c1 or /proc/PID/ns/net
-    pub(super) netns: PathBuf,
-    /// The endpoint's name; from the path unless given
-    #[arg(long, value_parser = checked::<Name>)]
-    pub(super) name: Option<Name>,
-    /// The interface's name inside; eth0, or the next that Weft has not used there, unless given
-    #[arg(long, value_parser = checked::<IfName>)]
-    pub(super) ifname: Option<IfName>,
-    /// The IPv4 address; the lowest free one unless given
-    #[arg(long, value_parser = plain::<Ipv4Addr>)]
-    pub(super) ip: Option<Ipv4Addr>,
-    /// The IPv6 address; the lowest free one unless given
-    #[arg(long, value_parser = plain::<Ipv6Addr>)]
-    pub(super) ip6: Option<Ipv6Addr>,
-    /// The MAC address; 02:42 and the IPv4 address unless given
-    #[arg(long, value_parser = plain::<MacAddr>)]
-    pub(super) mac: Option<MacAddr>,
-}
-
-#[derive(Debug, Subcommand)]
 pub(super) enum EndpointCommand {
     /// List endpoints
     Ls,
     /// Print endpoints as a JSON array, one element for each network that has such a one
     Inspect {
         /// Name, id, or the first 12 digits of an id
+        #[arg(value_parser = key)]
         endpoint: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum NodeCommand {
+    /// List nodes; without a cluster store that is this host
+    Ls,
 }
 
 #[derive(Debug, Subcommand)]
@@ -257,6 +183,7 @@ pub(super) enum FdbCommand {
     /// Print the forwarding table of a network, or of all
     Show {
         /// Name, id, or the first 12 digits of an id
+        #[arg(value_parser = key)]
         network: Option<String>,
     },
 }
@@ -267,10 +194,10 @@ pub(super) struct CaptureArgs {
     #[arg(short, long, value_name = "FILE|-")]
     pub(super) write: PathBuf,
     /// Only this network
-    #[arg(long)]
+    #[arg(long, value_parser = key)]
     pub(super) network: Option<String>,
     /// Only this endpoint
-    #[arg(long)]
+    #[arg(long, value_parser = key)]
     pub(super) endpoint: Option<String>,
     /// End after this many frames; otherwise with Ctrl-C
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
