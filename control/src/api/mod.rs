@@ -3,6 +3,7 @@
 //! ```text
 //! GET    /v1/status                                   Status
 //! GET    /v1/stats                                    Stats
+//! GET    /v1/doctor                                   [Finding]
 //! GET    /v1/networks                                 [NetworkInfo]
 //! POST   /v1/networks                NetworkRequest   NetworkInfo, 201
 //! GET    /v1/networks/{key}                           NetworkInfo

@@ -24,6 +24,7 @@ pub(super) fn router(daemon: Arc<Daemon>) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/stats", get(stats))
+        .route("/v1/doctor", get(doctor))
         .route("/v1/networks", get(networks).post(create))
         .route("/v1/networks/{key}", get(network).delete(remove))
         .route("/v1/networks/{key}/endpoints", post(connect))
@@ -78,6 +79,11 @@ async fn stats(State(daemon): Context) -> Result<Response, Refusal> {
         Ok(Stats { total: (&report.total).into(), networks: by_name.collect() })
     });
     Ok(json(StatusCode::OK, &stats.await?))
+}
+
+async fn doctor(State(daemon): Context) -> Result<Response, Refusal> {
+    let findings = blocking(&daemon, |manager| Ok(manager.doctor()));
+    Ok(json(StatusCode::OK, &findings.await?))
 }
 
 async fn networks(State(daemon): Context) -> Result<Response, Refusal> {

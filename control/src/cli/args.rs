@@ -79,6 +79,8 @@ pub(super) enum Command {
     Daemon(DaemonArgs),
     /// What the daemon is and does
     Status,
+    /// What differs from what there should be, and what to do about it; exit code 1 if anything does
+    Doctor,
     /// Packet counters, whole and per network, and why frames were dropped
     Stats,
     /// Create, look at, and remove networks; connect namespaces to them
@@ -168,13 +170,13 @@ pub(super) struct CreateArgs {
     /// Letters, digits, '_', '.', '-'; at most 63
     #[arg(value_parser = checked::<Name>)]
     pub(super) name: Name,
-    /// bridge: this host only; overlay: all peers, over VXLAN
+    /// bridge: this host only; overlay: all peers, over VXLAN; host: the host's own namespace; none: loopback only
     #[arg(short, long, default_value = "bridge", value_parser = checked::<Driver>)]
     pub(super) driver: Driver,
-    /// One IPv4 and one IPv6 subnet; chosen from Docker's default pools unless given
+    /// A subnet (repeatable); chosen from Docker's default pools unless given. Endpoints get one address of each family
     #[arg(long, value_name = "CIDR", value_parser = subnet)]
     pub(super) subnet: Vec<IpNet>,
-    /// The first hop of a subnet; its first address unless given
+    /// The first hop of a subnet; its first address unless given (repeatable)
     #[arg(long, value_name = "IP", value_parser = plain::<IpAddr>)]
     pub(super) gateway: Vec<IpAddr>,
     /// Choose endpoints' addresses from this part of the subnet

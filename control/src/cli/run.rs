@@ -17,6 +17,7 @@ use crate::api::{CaptureStream, Client, ClientError};
 use crate::config::Config;
 use crate::daemon;
 use crate::demo::{self, DemoOptions};
+use crate::error::Code;
 use crate::model::Id;
 
 /// Runs a command to its end.
@@ -39,6 +40,7 @@ pub(super) fn run(cli: Cli) -> Result<ExitCode, CliError> {
             // Taken above.
             Command::Daemon(_) => {}
             Command::Status => output::print(global.format, &client.status().await?, table::status)?,
+            Command::Doctor => return doctor(global.format, &client).await,
             Command::Stats => output::print(global.format, &client.stats().await?, table::stats)?,
             Command::Network(command) => return network(&global, &client, command).await,
             Command::Endpoint(command) => endpoint(&global, &client, command).await?,
@@ -57,6 +59,12 @@ fn run_daemon(args: &DaemonArgs) -> Result<ExitCode, CliError> {
     let config = Config::load(args.config.as_deref(), environment, &args.set)?;
     daemon::run(&config)?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn doctor(format: Format, client: &Client) -> Result<ExitCode, CliError> {
+    let findings = client.doctor().await?;
+    output::print(format, &findings, |findings| table::findings(findings))?;
+    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(Code::Failed.exit()) })
 }
 
 async fn network(global: &Global, client: &Client, command: NetworkCommand) -> Result<ExitCode, CliError> {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use comfy_table::presets::NOTHING;
 use comfy_table::{Row, Table};
 
-use crate::api::types::{Counters, EndpointInfo, FdbEntry, NetworkInfo, Stats, Status};
+use crate::api::types::{Counters, EndpointInfo, FdbEntry, Finding, NetworkInfo, Stats, Status};
 use crate::model::Id;
 
 /// Spaces between columns.
@@ -60,6 +60,13 @@ pub(super) fn endpoints(endpoints: &[EndpointInfo]) -> String {
         &["ENDPOINT ID", "NAME", "NETWORK", "INTERFACE", "MAC", "ADDRESSES", "NAMESPACE"],
         endpoints.iter().map(row),
     )
+}
+
+pub(super) fn findings(findings: &[Finding]) -> String {
+    if findings.is_empty() {
+        return "everything is as it should be\n".into();
+    }
+    columns(&["DIFFERENCE", "REMEDY"], findings.iter().map(|f| [f.what.clone(), f.remedy.clone()]))
 }
 
 pub(super) fn fdb(entries: &[FdbEntry]) -> String {

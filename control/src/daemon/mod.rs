@@ -1,13 +1,14 @@
 //! `weft daemon`: everything together, in the order it starts and ends.
 //!
 //! ```text
-//! privileges > host facts > directories and lock > uplink > dataplane > API socket > ready
-//! SIGTERM    > API socket > networks and endpoints > dataplane > the end
+//! privileges > host facts > directories, lock, store > uplink > dataplane > what was on record > API socket > ready
+//! SIGTERM    > API socket > interfaces > dataplane > the end
 //! ```
 //!
 //! One process holds control and packets: the dataplane's threads beside the async runtime. Whatever was made ends with
 //! its descriptor, so that even a daemon that is killed leaves no interface behind; what remains then is the socket's
-//! name, which the next daemon replaces.
+//! name, which the next daemon replaces, and the store. However a daemon ends, networks and endpoints stay on record: the
+//! next one restores them, and drops endpoints whose namespaces have died.
 //!
 //! A state directory has one daemon: a lock is held in it as long as the process lives, and a second daemon refuses.
 
@@ -29,15 +30,16 @@ pub use error::DaemonError;
 
 use crate::api::{self, Server};
 use crate::config::{Config, Underlay};
-use crate::network::{HostPlane, Manager};
+use crate::network::{self, HostPlane, Manager};
 use crate::sandbox::host::{HostNets, check_privileges, check_tun};
+use crate::store::{Catalog, RedbStore, Store, StoreUrl};
 use crate::underlay::{self, Choice, Following, Road};
 use lock::Lock;
 
 /// How long requests that are still under way at the end may take.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Runs a daemon until SIGTERM, SIGINT or SIGHUP, and removes all it made.
+/// Runs a daemon until SIGTERM, SIGINT or SIGHUP, and removes every interface it made.
 ///
 /// # Errors
 /// [`DaemonError`]; nothing is left behind.
@@ -53,6 +55,7 @@ pub fn run(config: &Config) -> Result<(), DaemonError> {
     make_directory(&config.state_dir, 0o700)?;
     make_directory(&config.run_dir, 0o755)?;
     let _lock = Lock::take(&config.state_dir)?;
+    let catalog = Catalog::new(open_store(&config.store)?);
 
     let (uplink, refusal) = runtime.block_on(find_uplink(config, underlay.as_ref()))?;
     let device = uplink.as_ref().map(|road| road.device);
@@ -63,12 +66,19 @@ pub fn run(config: &Config) -> Result<(), DaemonError> {
         runtime.spawn(follow_hops(config, underlay, device, Arc::downgrade(&dataplane)));
     }
     let plane = HostPlane::new(dataplane, runtime.handle().clone(), refusal);
-    let manager = Arc::new(Manager::new(Box::new(plane), underlay, config.peers.clone())?);
-    let witness = Arc::downgrade(&manager);
-    std::thread::Builder::new()
-        .name("weft-events".into())
+    let node = config.node.clone();
+    let manager = Manager::open(Box::new(plane), catalog, node, underlay, config.peers.clone())?;
+    manager.ensure_predefined();
+    manager.reconcile();
+    let manager = Arc::new(manager);
+    let (witness, keeper) = (Arc::downgrade(&manager), Arc::downgrade(&manager));
+    let thread = |name: &str| std::thread::Builder::new().name(name.into());
+    thread("weft-events")
         .spawn(move || watch(events.iter(), &witness))
         .map_err(DaemonError::io("start the event thread"))?;
+    thread("weft-reconcile")
+        .spawn(move || keep_right(&keeper))
+        .map_err(DaemonError::io("start the reconciling thread"))?;
 
     runtime.block_on(serve(config, &manager))?;
     tracing::info!("stopping");
@@ -114,6 +124,21 @@ fn watch(events: impl Iterator<Item = Event>, manager: &Weak<Manager>) {
         match event {
             Event::PortGone(port) => manager.port_gone(port),
         }
+    }
+}
+
+/// Sets right what went wrong meanwhile, until the manager is gone.
+fn keep_right(manager: &Weak<Manager>) {
+    loop {
+        std::thread::sleep(network::PERIOD);
+        let Some(manager) = manager.upgrade() else { return };
+        manager.reconcile();
+    }
+}
+
+fn open_store(url: &StoreUrl) -> Result<Arc<dyn Store>, DaemonError> {
+    match url {
+        StoreUrl::Redb(path) => Ok(Arc::new(RedbStore::open(path)?)),
     }
 }
 

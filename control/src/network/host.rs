@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::runtime::Handle as Runtime;
-use weft_dataplane::io::tap::Tap;
 use weft_dataplane::runtime::{self, CaptureFilter, FdbRow, Handle, Totals};
 use weft_dataplane::tables::{PortId, SegmentId, TablesSpec};
 
-use super::plane::{Capture, Occupied, Plane, PlaneError, Traffic, TrafficReport, UnderlayReport};
+use super::plane::{
+    Capture, Occupied, Plane, PlaneError, ServedPort, Traffic, TrafficReport, UnderlayReport,
+};
 use crate::sandbox::host::HostNets;
 use crate::sandbox::{self, Netns, Plug};
 
@@ -37,13 +38,21 @@ impl Plane for HostPlane {
         Ok(self.dataplane.publish(tables)?)
     }
 
-    fn open_port(&self, port: PortId, tap_name: &str) -> Result<(), PlaneError> {
-        let tap = Tap::create(tap_name, self.dataplane.workers())?;
+    fn ports(&self) -> Vec<ServedPort> {
+        vec![]
+    }
+
+    fn open_port(&self, port: PortId, netns: &Netns, tap: &str) -> Result<(), PlaneError> {
+        let tap = sandbox::make_tap(netns, tap, self.dataplane.workers())?;
         Ok(self.dataplane.attach(port, tap)?)
     }
 
-    fn plug(&self, netns: &Netns, tap_name: &str, plug: &Plug) -> Result<Vec<String>, PlaneError> {
-        Ok(self.runtime.block_on(sandbox::plug(netns, tap_name, plug))?.warnings)
+    fn plug(&self, netns: &Netns, plug: &Plug) -> Result<Vec<String>, PlaneError> {
+        Ok(self.runtime.block_on(sandbox::plug(netns, plug))?.warnings)
+    }
+
+    fn loopback_up(&self, netns: &Netns) -> Result<(), PlaneError> {
+        Ok(self.runtime.block_on(sandbox::loopback_up(netns))?)
     }
 
     fn close_port(&self, port: PortId) {

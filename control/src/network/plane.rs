@@ -11,7 +11,7 @@ use weft_dataplane::runtime::{AttachError, CaptureFilter, FdbRow};
 use weft_dataplane::tables::{PortId, SegmentId, TablesError, TablesSpec};
 
 use crate::error::{Code, Explain};
-use crate::sandbox::{Netns, Plug, SandboxError};
+use crate::sandbox::{Birth, Netns, Plug, SandboxError};
 
 /// The packet side. Every call may block for as long as the kernel takes, so none is made on an async thread.
 pub trait Plane: Send + Sync + 'static {
@@ -21,20 +21,30 @@ pub trait Plane: Send + Sync + 'static {
     /// [`PlaneError::Tables`]; the former truth stays.
     fn publish(&self, tables: &TablesSpec) -> Result<(), PlaneError>;
 
-    /// Creates the TAP `tap_name` in the host's namespace and lets the workers serve it as `port`.
+    /// The ports that an adopted packet process serves already; none if it was started by this plane.
+    fn ports(&self) -> Vec<ServedPort>;
+
+    /// Creates the TAP `tap` inside the sandbox and lets the workers serve it as `port`.
     ///
     /// # Errors
     /// [`PlaneError`]; nothing is left of the TAP.
-    fn open_port(&self, port: PortId, tap_name: &str) -> Result<(), PlaneError>;
+    fn open_port(&self, port: PortId, netns: &Netns, tap: &str) -> Result<(), PlaneError>;
 
-    /// Moves the TAP into the sandbox and configures it there; gives what was left out without harm, a line each.
+    /// Makes the TAP in the sandbox what `plug` says; gives what was left out without harm, a line each.
     ///
     /// # Errors
     /// [`PlaneError::Sandbox`]; [`Plane::close_port`] undoes what was done.
-    fn plug(&self, netns: &Netns, tap_name: &str, plug: &Plug) -> Result<Vec<String>, PlaneError>;
+    fn plug(&self, netns: &Netns, plug: &Plug) -> Result<Vec<String>, PlaneError>;
 
-    /// Takes `port` from the workers and removes its TAP, wherever that is; returns when both are done.
+    /// Takes `port` from the workers and removes its TAP, wherever that is; returns when both are done. Nothing happens
+    /// if it is not served.
     fn close_port(&self, port: PortId);
+
+    /// Brings up the loopback of the sandbox.
+    ///
+    /// # Errors
+    /// [`PlaneError::Sandbox`].
+    fn loopback_up(&self, netns: &Netns) -> Result<(), PlaneError>;
 
     /// Opens the namespace at `path`.
     ///
@@ -42,6 +52,14 @@ pub trait Plane: Send + Sync + 'static {
     /// [`PlaneError::Sandbox`].
     fn open_sandbox(&self, path: &Path) -> Result<Netns, PlaneError> {
         Ok(Netns::open(path)?)
+    }
+
+    /// What tells the namespace from every other there ever was.
+    ///
+    /// # Errors
+    /// [`PlaneError::Sandbox`].
+    fn birth(&self, netns: &Netns) -> Result<Birth, PlaneError> {
+        Ok(netns.birth()?)
     }
 
     /// A snapshot of what the host's addresses and routes occupy.
@@ -65,6 +83,15 @@ pub trait Plane: Send + Sync + 'static {
 
     /// How the underlay is driven, if there is one.
     fn underlay(&self) -> Option<UnderlayReport>;
+}
+
+/// A port that the packet process serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedPort {
+    /// The port.
+    pub port: PortId,
+    /// The name that its TAP was made under.
+    pub tap: String,
 }
 
 /// Answers what of the host overlaps a subnet.
