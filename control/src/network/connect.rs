@@ -87,7 +87,10 @@ impl Manager {
                 tracing::warn!(network = %network.name, endpoint = %name, %netns, "the interface is gone");
             }
             Presence::Gone | Presence::Replaced => match self.forget(&mut book, &network, &endpoint) {
-                Ok(()) => self.publish_removal(&book),
+                Ok(()) => {
+                    tracing::warn!(network = %network.name, endpoint = %name, %netns, "the namespace is gone, endpoint removed");
+                    self.publish_removal(&book);
+                }
                 Err(error) => {
                     tracing::error!(network = %network.name, endpoint = %name, %netns, %error, "the namespace is gone, its endpoint is still on record");
                 }
@@ -209,7 +212,6 @@ impl Manager {
     ) -> Result<(), NetworkError> {
         self.catalog.remove_endpoint(network.id, endpoint.id)?;
         self.let_go(book, &network.name, endpoint);
-        tracing::warn!(network = %network.name, endpoint = %endpoint.name, netns = %endpoint.sandbox.path.display(), state = ?endpoint.state, "endpoint removed");
         Ok(())
     }
 

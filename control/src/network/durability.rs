@@ -71,14 +71,17 @@ fn endpoint(text: &str, netns: &str) -> EndpointRequest {
     EndpointRequest { name: Some(name(text)), ..EndpointRequest::new(netns) }
 }
 
+/// Name, MAC, addresses, gateways, interface.
+type Told = (Name, String, Vec<IpNet>, Vec<IpAddr>, IfName);
+
 /// What is told of an endpoint, but for its port: the same before and after a restart.
-fn told(endpoint: &Endpoint) -> (Name, String, Vec<IpNet>, Vec<IpAddr>, IfName) {
+fn told(endpoint: &Endpoint) -> Told {
     let interface = endpoint.interface.clone().unwrap();
     let mac = interface.mac.to_string();
     (endpoint.name.clone(), mac, interface.addresses, interface.gateways, interface.ifname)
 }
 
-fn all(manager: &Manager) -> Vec<(Name, String, Vec<IpNet>, Vec<IpAddr>, IfName)> {
+fn all(manager: &Manager) -> Vec<Told> {
     manager.endpoints().iter().map(|(_, endpoint)| told(endpoint)).collect()
 }
 

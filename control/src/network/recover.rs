@@ -111,47 +111,48 @@ impl Manager {
 
     /// Does one step, if it is still to be done: the world may have moved on since it was planned.
     fn carry_out(&self, book: &mut Book, step: &Step) {
-        let outcome = match step {
-            Step::Attach(subject) => self.attach_again(book, subject),
-            Step::RollBack(subject) | Step::Release(subject, _) => match find(book, subject) {
-                Some((network, endpoint)) if !is_right(book, &endpoint) => {
-                    self.forget(book, &network, &endpoint)
+        match self.attempt(book, step) {
+            Ok(true) => tracing::info!("{step}: set right"),
+            Ok(false) => {}
+            Err(error) => {
+                let subject = step.subject();
+                if subject.is_none_or(|subject| book.troubles.note(subject.id, error.to_string())) {
+                    tracing::error!(%error, "{step}: not set right");
                 }
-                _ => Ok(()),
-            },
-            Step::Remove(name) => match book.named(name).filter(|record| record.closed) {
-                Some(record) => self.finish_removal(book, name, record.network.id),
-                None => Ok(()),
-            },
-            Step::Close(served) => {
-                book.strangers.retain(|stranger| stranger != served);
-                self.plane.close_port(served.port);
-                Ok(())
             }
-            Step::Wait(..) => Ok(()),
-        };
-        let news = match (&outcome, step.subject()) {
-            (Ok(()), Some(subject)) if matches!(step, Step::Attach(_)) && is_served(book, subject) => {
-                book.troubles.settle(subject.id);
-                true
-            }
-            (Err(error), Some(subject)) => book.troubles.note(subject.id, error.to_string()),
-            _ => matches!(step, Step::Remove(_) | Step::Close(_)),
-        };
-        match outcome {
-            Ok(()) if news => tracing::info!("{step}: set right"),
-            Err(error) if news => tracing::error!(%error, "{step}: not set right"),
-            _ => {}
         }
     }
 
-    /// Gives an endpoint its interface back, or leaves everything as it was.
-    fn attach_again(&self, book: &mut Book, subject: &Subject) -> Result<(), NetworkError> {
-        let Some((network, mut endpoint)) = find(book, subject) else { return Ok(()) };
-        if is_right(book, &endpoint) || !book.troubles.is_due(endpoint.id) {
-            return Ok(());
+    /// As [`Manager::carry_out`]; true if there was something to do.
+    fn attempt(&self, book: &mut Book, step: &Step) -> Result<bool, NetworkError> {
+        match step {
+            Step::Attach(subject) => return self.attach_again(book, subject),
+            Step::RollBack(subject) | Step::Release(subject, _) => {
+                let found = find(book, subject).filter(|(_, endpoint)| !is_right(book, endpoint));
+                let Some((network, endpoint)) = found else { return Ok(false) };
+                self.forget(book, &network, &endpoint)?;
+            }
+            Step::Remove(name) => {
+                let Some(record) = book.named(name).filter(|record| record.closed) else { return Ok(false) };
+                let id = record.network.id;
+                self.finish_removal(book, name, id)?;
+            }
+            Step::Close(served) => {
+                book.strangers.retain(|stranger| stranger != served);
+                self.plane.close_port(served.port);
+            }
+            Step::Wait(..) => return Ok(false),
         }
-        let (Presence::Alive, Some(netns)) = self.recognise(&endpoint.sandbox) else { return Ok(()) };
+        Ok(true)
+    }
+
+    /// Gives an endpoint its interface back, or leaves everything as it was.
+    fn attach_again(&self, book: &mut Book, subject: &Subject) -> Result<bool, NetworkError> {
+        let Some((network, mut endpoint)) = find(book, subject) else { return Ok(false) };
+        if is_right(book, &endpoint) || !book.troubles.is_due(endpoint.id) {
+            return Ok(false);
+        }
+        let (Presence::Alive, Some(netns)) = self.recognise(&endpoint.sandbox) else { return Ok(false) };
         if let Some(interface) = endpoint.interface.as_mut().filter(|i| book.spent.contains(&i.port)) {
             interface.port = book.next_port()?;
             let port = interface.port;
@@ -162,10 +163,11 @@ impl Manager {
             book.renumber(&network.name, &endpoint.name, port);
             self.publish(book)?;
         }
-        let Some(port) = endpoint.port() else { return Ok(()) };
+        let Some(port) = endpoint.port() else { return Ok(false) };
         self.attach(&network, &endpoint, &netns).inspect_err(|_| self.plane.close_port(port))?;
         book.serving.insert(port);
-        Ok(())
+        book.troubles.settle(endpoint.id);
+        Ok(true)
     }
 
     /// What became of a namespace; opened, if it lives.
@@ -252,8 +254,4 @@ fn find(book: &Book, subject: &Subject) -> Option<(Network, Endpoint)> {
 fn is_right(book: &Book, endpoint: &Endpoint) -> bool {
     endpoint.state == EndpointState::Attached
         && endpoint.port().is_some_and(|port| book.serving.contains(&port))
-}
-
-fn is_served(book: &Book, subject: &Subject) -> bool {
-    find(book, subject).is_some_and(|(_, endpoint)| is_right(book, &endpoint))
 }
