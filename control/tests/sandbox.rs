@@ -11,7 +11,8 @@ use netlink_packet_route::address::{AddressAttribute, AddressFlags};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use weft::sandbox::host::{HostNets, check_privileges, check_tun};
 use weft::sandbox::topology::{KernelVxlan, VethEnd, kernel_vxlan, veth_pair};
-use weft::sandbox::{Link, NamedNetns, Netns, Plug, SandboxError, check_ifname, loopback_up, make_tap, plug};
+use weft::sandbox::{Link, NamedNetns, Netns, Plug, SandboxError, check_ifname, loopback_up, plug};
+use weft_dataplane::io::tap::Tap;
 use weft_dataplane::wire::MacAddr;
 
 /// True, with a line saying so, when this process may not make namespaces.
@@ -124,9 +125,8 @@ async fn a_tap_becomes_the_interface_that_was_asked_for() {
     if skipped() {
         return;
     }
-    let ns = sandbox();
-    let tap = make_tap(ns.netns(), "eth0", 1).unwrap();
-    let plugged = plug(ns.netns(), &eth0()).await.unwrap();
+    let (ns, tap) = (sandbox(), Tap::create(&unique("t"), 1).unwrap());
+    let plugged = plug(ns.netns(), tap.name(), &eth0()).await.unwrap();
     assert_eq!(plugged.warnings, Vec::<String>::new());
 
     let inside = ns.netns().link().unwrap();
@@ -154,6 +154,9 @@ async fn a_tap_becomes_the_interface_that_was_asked_for() {
     );
     assert!(inside.has_default_route("10.1.0.1".parse().unwrap()).await.unwrap());
     assert!(inside.has_default_route("fd00:1::1".parse().unwrap()).await.unwrap());
+    let outside = Netns::current().unwrap().link().unwrap();
+    assert!(outside.get_link(tap.name()).await.unwrap().is_none(), "it has left the host");
+
     drop(tap);
     assert_eq!(interface_names(&inside).await, ["lo"], "closing the TAP removes the interface");
 }
@@ -164,11 +167,15 @@ async fn a_taken_name_is_a_conflict_and_nothing_is_left() {
         return;
     }
     let ns = sandbox();
-    let _first = make_tap(ns.netns(), "eth0", 2).unwrap();
-    for name in ["eth0", "lo"] {
-        let error = make_tap(ns.netns(), name, 2).unwrap_err();
-        assert!(matches!(&error, SandboxError::IfnameTaken { ifname, .. } if ifname == name), "{error}");
-    }
+    let first = Tap::create(&unique("t"), 1).unwrap();
+    plug(ns.netns(), first.name(), &eth0()).await.unwrap();
+    let second = Tap::create(&unique("t"), 1).unwrap();
+    let error = plug(ns.netns(), second.name(), &eth0()).await.unwrap_err();
+    assert!(matches!(&error, SandboxError::IfnameTaken { ifname, .. } if ifname == "eth0"), "{error}");
+    let name = second.name().to_owned();
+    drop(second);
+    let outside = Netns::current().unwrap().link().unwrap();
+    assert!(outside.get_link(&name).await.unwrap().is_none());
     assert_eq!(interface_names(&ns.netns().link().unwrap()).await.len(), 2, "lo and the first eth0");
 }
 
@@ -178,8 +185,8 @@ async fn a_second_network_keeps_the_first_default_route() {
         return;
     }
     let ns = sandbox();
-    let _taps = ["eth0", "eth1"].map(|ifname| make_tap(ns.netns(), ifname, 1).unwrap());
-    plug(ns.netns(), &eth0()).await.unwrap();
+    let (a, b) = (Tap::create(&unique("t"), 1).unwrap(), Tap::create(&unique("t"), 1).unwrap());
+    plug(ns.netns(), a.name(), &eth0()).await.unwrap();
     let eth1 = Plug {
         ifname: "eth1".into(),
         mac: MacAddr([0x02, 0x42, 10, 2, 0, 5]),
@@ -187,7 +194,7 @@ async fn a_second_network_keeps_the_first_default_route() {
         gateways: vec!["10.2.0.1".parse().unwrap()],
         mtu: 1450,
     };
-    let plugged = plug(ns.netns(), &eth1).await.unwrap();
+    let plugged = plug(ns.netns(), b.name(), &eth1).await.unwrap();
     assert_eq!(plugged.warnings.len(), 1);
     assert!(plugged.warnings[0].contains("10.2.0.1"), "{:?}", plugged.warnings);
 }
@@ -225,10 +232,9 @@ async fn an_ipv6_address_where_ipv6_is_off_is_refused_and_says_so() {
     if skipped() {
         return;
     }
-    let ns = sandbox();
+    let (ns, tap) = (sandbox(), Tap::create(&unique("t"), 1).unwrap());
     ns.netns().run(|| fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").unwrap()).unwrap();
-    let tap = make_tap(ns.netns(), "eth0", 1).unwrap();
-    let error = plug(ns.netns(), &eth0()).await.unwrap_err();
+    let error = plug(ns.netns(), tap.name(), &eth0()).await.unwrap_err();
     assert!(matches!(error, SandboxError::Ipv6Disabled { .. }), "{error}");
     assert!(error.to_string().contains("fd00:1::5"), "{error}");
     drop(tap);

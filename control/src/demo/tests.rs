@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
+use weft_dataplane::io::tap::Tap;
 use weft_dataplane::runtime::{Config, Handle, Mode, UnderlayConfig};
 use weft_dataplane::tables::{PortId, PortSpec, SegmentId, SegmentOptions, SegmentSpec, TablesSpec};
 use weft_dataplane::wire::{MacAddr, Vni, vxlan};
@@ -17,7 +18,7 @@ use super::parts;
 use super::ping::{Watch, is_unanswered, ping};
 use crate::sandbox::host::check_privileges;
 use crate::sandbox::topology::{VethEnd, veth_pair};
-use crate::sandbox::{NamedNetns, Plug, make_tap, plug};
+use crate::sandbox::{NamedNetns, Plug, plug};
 
 const A: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 const B: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
@@ -130,7 +131,7 @@ fn switch(host: &Host, peers: &[Ipv4Addr], containers: &[(u32, &Container)]) -> 
 }
 
 async fn attach(handle: &Handle, id: u32, container: &Container) {
-    let tap = make_tap(container.netns(), CONTAINER_IFNAME, 1).unwrap();
+    let tap = Tap::create(&format!("wdt{:x}{}", std::process::id(), container.label), 1).unwrap();
     let eth0 = Plug {
         ifname: CONTAINER_IFNAME.into(),
         mac: mac_of(container),
@@ -138,7 +139,7 @@ async fn attach(handle: &Handle, id: u32, container: &Container) {
         gateways: Vec::new(),
         mtu: 1450,
     };
-    plug(container.netns(), &eth0).await.unwrap();
+    plug(container.netns(), tap.name(), &eth0).await.unwrap();
     handle.attach(PortId(id), tap).unwrap();
 }
 

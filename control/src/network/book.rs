@@ -96,9 +96,9 @@ impl Book {
 
     /// Takes out a network without endpoints.
     pub(super) fn remove_network(&mut self, name: &Name) {
-        if let Some(vni) = self.networks.remove(name).and_then(|record| record.network.vni) {
-            self.vnis.remove(&vni);
-        }
+        let Some(Record { network, .. }) = self.networks.remove(name) else { return };
+        self.troubles.settle(network.id);
+        network.vni.into_iter().for_each(|vni| drop(self.vnis.remove(&vni)));
     }
 
     /// Enters an endpoint, whose addresses the network's pools have given out.

@@ -6,7 +6,7 @@ use super::book::{Book, Record};
 use super::claim::{Claim, name_from};
 use super::failpoint::{Point, reached};
 use super::{ENDPOINTS_MAX, EndpointRequest, Manager, NetworkError};
-use crate::model::{Driver, Endpoint, EndpointState, Name, Network, Sandbox};
+use crate::model::{Driver, Endpoint, EndpointState, Id, Name, Network, Sandbox};
 use crate::reconcile::Presence;
 use crate::sandbox::{Netns, Plug};
 use crate::store::catalog::documents::EndpointDocument;
@@ -167,9 +167,10 @@ impl Manager {
             gateways: interface.gateways.clone(),
             mtu: network.mtu.into(),
         };
-        self.plane.open_port(interface.port, netns, &plug.ifname)?;
+        let tap_name = tap_name(endpoint.id);
+        self.plane.open_port(interface.port, &tap_name)?;
         reached(Point::ConnectOpened);
-        let warnings = self.plane.plug(netns, &plug)?;
+        let warnings = self.plane.plug(netns, &tap_name, &plug)?;
         reached(Point::ConnectPlugged);
         Ok(warnings)
     }
@@ -220,4 +221,9 @@ impl Manager {
         endpoint.port().into_iter().for_each(|port| self.plane.close_port(port));
         book.remove_endpoint(network, &endpoint.name);
     }
+}
+
+/// What an endpoint's TAP is called until it stands in its sandbox: whoever finds one knows whose it is.
+pub(super) fn tap_name(id: Id) -> String {
+    format!("wf{}", id.short())
 }

@@ -111,7 +111,7 @@ impl Plane for FakePlane {
         self.world(|world| world.open.iter().map(served).collect())
     }
 
-    fn open_port(&self, port: PortId, _: &Netns, tap: &str) -> Result<(), PlaneError> {
+    fn open_port(&self, port: PortId, tap: &str) -> Result<(), PlaneError> {
         if self.refuses(Refuse::OpenPort) {
             return Err(TapError::NameTaken(tap.into()).into());
         }
@@ -141,7 +141,7 @@ impl Plane for FakePlane {
         Ok(Birth { boot: "a boot".into(), cookie })
     }
 
-    fn plug(&self, _: &Netns, plug: &Plug) -> Result<Vec<String>, PlaneError> {
+    fn plug(&self, _: &Netns, _: &str, plug: &Plug) -> Result<Vec<String>, PlaneError> {
         if self.refuses(Refuse::Plug) {
             let source = io::Error::other("refused");
             return Err(SandboxError::Netlink { step: "plug".into(), netns: "x".into(), source }.into());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::runtime::Handle as Runtime;
+use weft_dataplane::io::tap::Tap;
 use weft_dataplane::runtime::{self, CaptureFilter, FdbRow, Handle, Totals};
 use weft_dataplane::tables::{PortId, SegmentId, TablesSpec};
 
@@ -42,13 +43,13 @@ impl Plane for HostPlane {
         vec![]
     }
 
-    fn open_port(&self, port: PortId, netns: &Netns, tap: &str) -> Result<(), PlaneError> {
-        let tap = sandbox::make_tap(netns, tap, self.dataplane.workers())?;
+    fn open_port(&self, port: PortId, tap_name: &str) -> Result<(), PlaneError> {
+        let tap = Tap::create(tap_name, self.dataplane.workers())?;
         Ok(self.dataplane.attach(port, tap)?)
     }
 
-    fn plug(&self, netns: &Netns, plug: &Plug) -> Result<Vec<String>, PlaneError> {
-        Ok(self.runtime.block_on(sandbox::plug(netns, plug))?.warnings)
+    fn plug(&self, netns: &Netns, tap_name: &str, plug: &Plug) -> Result<Vec<String>, PlaneError> {
+        Ok(self.runtime.block_on(sandbox::plug(netns, tap_name, plug))?.warnings)
     }
 
     fn loopback_up(&self, netns: &Netns) -> Result<(), PlaneError> {

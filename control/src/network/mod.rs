@@ -10,8 +10,8 @@
 //! The store is the truth, and the manager's book is what the store says, with indexes. A change is decided, claimed in
 //! the store, carried out on the packet side, and taken back whole if any step fails: what a caller is told to exist
 //! exists, and nothing else does. Connecting, in order: the name, the sandbox and the addresses are claimed, in state
-//! attaching; the tables with the new port are published; the TAP is created in the sandbox and handed to the workers; it
-//! is configured; the record says attached. Undoing is one step whatever was reached: closing the TAP removes it wherever
+//! attaching; the tables with the new port are published; the TAP is created and handed to the workers; it is moved
+//! into the sandbox and configured; the record says attached. Undoing is one step whatever was reached: closing the TAP removes it wherever
 //! it is. What leaves is forgotten first and then closed, so that a refusal of the store changes nothing.
 //!
 //! A daemon may die between any two of these steps (`failpoint.rs` names them). [`Manager::open`] reads the record back;

@@ -24,17 +24,17 @@ pub trait Plane: Send + Sync + 'static {
     /// The ports that an adopted packet process serves already; none if it was started by this plane.
     fn ports(&self) -> Vec<ServedPort>;
 
-    /// Creates the TAP `tap` inside the sandbox and lets the workers serve it as `port`.
+    /// Creates the TAP `tap_name` in the host's namespace and lets the workers serve it as `port`.
     ///
     /// # Errors
     /// [`PlaneError`]; nothing is left of the TAP.
-    fn open_port(&self, port: PortId, netns: &Netns, tap: &str) -> Result<(), PlaneError>;
+    fn open_port(&self, port: PortId, tap_name: &str) -> Result<(), PlaneError>;
 
-    /// Makes the TAP in the sandbox what `plug` says; gives what was left out without harm, a line each.
+    /// Moves the TAP into the sandbox and configures it there; gives what was left out without harm, a line each.
     ///
     /// # Errors
     /// [`PlaneError::Sandbox`]; [`Plane::close_port`] undoes what was done.
-    fn plug(&self, netns: &Netns, plug: &Plug) -> Result<Vec<String>, PlaneError>;
+    fn plug(&self, netns: &Netns, tap_name: &str, plug: &Plug) -> Result<Vec<String>, PlaneError>;
 
     /// Takes `port` from the workers and removes its TAP, wherever that is; returns when both are done. Nothing happens
     /// if it is not served.
@@ -90,7 +90,7 @@ pub trait Plane: Send + Sync + 'static {
 pub struct ServedPort {
     /// The port.
     pub port: PortId,
-    /// The name that its TAP was made under.
+    /// The name that its TAP was made under ([`Plane::open_port`]).
     pub tap: String,
 }
 

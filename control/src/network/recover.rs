@@ -27,11 +27,11 @@ pub struct Finding {
     pub remedy: String,
 }
 
-/// What could not be set right yet, by endpoint: tried again after pauses that double.
+/// What could not be set right yet, by endpoint or network. Interfaces are tried again after pauses that double.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
     round: u64,
-    by_endpoint: BTreeMap<Id, Trouble>,
+    by_id: BTreeMap<Id, Trouble>,
 }
 
 #[derive(Debug)]
@@ -42,21 +42,21 @@ struct Trouble {
 }
 
 impl Troubles {
-    /// Forgets what was the matter with an endpoint.
+    /// Forgets what was the matter with an endpoint or a network.
     pub(super) fn settle(&mut self, id: Id) {
-        self.by_endpoint.remove(&id);
+        self.by_id.remove(&id);
     }
 
     fn is_due(&self, id: Id) -> bool {
-        self.by_endpoint.get(&id).is_none_or(|trouble| trouble.due <= self.round)
+        self.by_id.get(&id).is_none_or(|trouble| trouble.due <= self.round)
     }
 
     /// Notes a failure, and tells whether it is news.
     fn note(&mut self, id: Id, text: String) -> bool {
-        let before = self.by_endpoint.get(&id);
+        let before = self.by_id.get(&id);
         let news = before.is_none_or(|before| before.text != text);
         let pause = before.map_or(1, |before| (before.pause * 2).min(PAUSE_MAX));
-        self.by_endpoint.insert(id, Trouble { text, pause, due: self.round + pause });
+        self.by_id.insert(id, Trouble { text, pause, due: self.round + pause });
         news
     }
 }
@@ -86,7 +86,7 @@ impl Manager {
         let steps = self.survey();
         let book = self.book();
         findings.extend(steps.iter().map(|step| {
-            let trouble = step.subject().and_then(|subject| book.troubles.by_endpoint.get(&subject.id));
+            let trouble = step.subject().and_then(|subject| book.troubles.by_id.get(&subject.id));
             let why = trouble.map(|trouble| format!(": {}", trouble.text)).unwrap_or_default();
             Finding { what: format!("{step}{why}"), remedy: step.remedy() }
         }));
@@ -115,8 +115,11 @@ impl Manager {
             Ok(true) => tracing::info!("{step}: set right"),
             Ok(false) => {}
             Err(error) => {
-                let subject = step.subject();
-                if subject.is_none_or(|subject| book.troubles.note(subject.id, error.to_string())) {
+                let about = match step {
+                    Step::Remove(name) => book.named(name).map(|record| record.network.id),
+                    _ => step.subject().map(|subject| subject.id),
+                };
+                if about.is_none_or(|id| book.troubles.note(id, error.to_string())) {
                     tracing::error!(%error, "{step}: not set right");
                 }
             }

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use ipnet::Ipv6Net;
 
 use super::book::{Book, Record};
+use super::connect::tap_name;
 use super::{Manager, NetworkError, Plane, random};
 use crate::config::Underlay;
 use crate::ipam::{Lease, Pool, UlaPrefix};
@@ -93,8 +94,8 @@ fn pools(contents: &Contents, network: &NetworkDocument) -> Result<Vec<Pool>, Ne
 fn adopt(book: &mut Book, plane: &dyn Plane) {
     for served in plane.ports() {
         book.skip_port(served.port);
-        let known = book.behind(served.port).and_then(|(_, endpoint)| endpoint.interface.as_ref());
-        match known.map(|interface| interface.ifname.as_str() == served.tap) {
+        let known = book.behind(served.port).map(|(_, endpoint)| tap_name(endpoint.id) == served.tap);
+        match known {
             Some(true) => drop(book.serving.insert(served.port)),
             usurped => {
                 book.spent.extend(usurped.map(|_| served.port));

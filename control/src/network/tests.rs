@@ -2,7 +2,6 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use ipnet::IpNet;
-use proptest::prelude::*;
 
 use super::fake::{FakePlane, Refuse};
 use super::*;
@@ -322,80 +321,107 @@ fn a_namespace_is_one_whatever_its_path() {
     assert_eq!(ifname(&second), IfName::eth(1));
 }
 
-/// One step of a life with two networks and a few endpoints.
-#[derive(Clone, Debug)]
-enum Step {
-    Connect { network: usize, name: u8, ip: Option<u8>, fails: Option<u8> },
-    Disconnect { network: usize, name: u8 },
-    Gone { port: u32 },
-    Recreate { network: usize },
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let fails = prop::option::weighted(0.2, 0u8..3);
-    let connect = (0usize..2, 0u8..6, prop::option::of(0u8..9), fails)
-        .prop_map(|(network, name, ip, fails)| Step::Connect { network, name, ip, fails });
-    let disconnect = (0usize..2, 0u8..6).prop_map(|(network, name)| Step::Disconnect { network, name });
-    let gone = (1u32..30).prop_map(|port| Step::Gone { port });
-    let recreate = (0usize..2).prop_map(|network| Step::Recreate { network });
-    prop::collection::vec(prop_oneof![6 => connect, 3 => disconnect, 1 => gone, 1 => recreate], 1..40)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// Whatever happens: book, tables and open ports tell the same, and no address has two owners.
-    #[test]
-    fn book_and_packet_side_never_disagree(steps in steps()) {
-        let (manager, plane) = manager();
-        let names = ["blue", "red"];
-        for name in names {
-            manager.create(&with_subnet(name, "10.1.0.0/29")).unwrap();
-        }
-        for step in steps {
-            let refuse = |n: u8| [Refuse::Publish, Refuse::OpenPort, Refuse::Plug][usize::from(n)];
-            // What a step is refused is the model's business elsewhere; here only the state after it counts.
-            match step {
-                Step::Connect { network, name, ip, fails } => {
-                    plane.world(|world| world.refuse = fails.map(refuse));
-                    let ip = ip.map(|last| Ipv4Addr::new(10, 1, 0, last));
-                    let request = EndpointRequest { ip, ..endpoint(&format!("e{name}")) };
-                    let connected = manager.connect(names[network], &request);
-                    prop_assert!(connected.is_err() || fails.is_none());
-                    plane.world(|world| world.refuse = None);
-                }
-                Step::Disconnect { network, name } => {
-                    let _ = manager.disconnect(names[network], &format!("e{name}"));
-                }
-                Step::Gone { port } => {
-                    plane.world(|world| {
-                        world.open.remove(&PortId(port));
-                        world.dead.insert(NETNS.into())
-                    });
-                    manager.port_gone(PortId(port));
-                    plane.world(|world| world.dead.clear());
-                }
-                Step::Recreate { network } => {
-                    manager.remove(names[network]).unwrap();
-                    manager.create(&with_subnet(names[network], "10.1.0.0/29")).unwrap();
-                }
-            }
-            for network in manager.networks() {
-                let mut addresses: Vec<_> = network.endpoints.iter().flat_map(|e| e.addresses().to_vec()).collect();
-                let count = addresses.len();
-                addresses.sort();
-                addresses.dedup();
-                prop_assert_eq!(addresses.len(), count);
-            }
-            let mut ports: Vec<_> = manager.endpoints().iter().filter_map(|(_, e)| e.port()).collect();
-            ports.sort();
-            plane.world(|world| {
-                prop_assert_eq!(world.ports(), ports.clone());
-                let mut published: Vec<_> = world.tables.ports.iter().map(|port| port.id).collect();
-                published.sort();
-                prop_assert_eq!(published, ports);
-                Ok(())
-            })?;
-        }
+#[test]
+fn the_predefined_network_is_made_once_and_stays() {
+    let (manager, plane) = manager();
+    manager.ensure_predefined();
+    manager.ensure_predefined();
+    let network = manager.network(PREDEFINED).unwrap().network;
+    assert_eq!((network.driver, network.subnets[0].net), (Driver::Bridge, net("172.17.0.0/16")));
+    for key in [PREDEFINED.to_owned(), network.id.to_string()] {
+        let problem = Problem::from(manager.remove(&key).unwrap_err());
+        assert!(problem.message.contains("is a pre-defined network"), "{problem}");
     }
+    assert_eq!((manager.networks().len(), plane.world(|world| world.tables.segments.len())), (1, 1));
 }
+
+#[test]
+fn without_interfaces_there_is_nothing_to_switch() {
+    let (manager, plane) = manager();
+    for (name, driver) in [("quiet", Driver::None), ("open", Driver::Host)] {
+        let network = manager.create(&NetworkRequest { driver, ..network(name) }).unwrap().network;
+        assert_eq!((network.subnets.len(), network.mtu, network.vni), (0, 0, None));
+        let (_, endpoint, _) = manager.connect(name, &endpoint("e")).unwrap();
+        assert_eq!(endpoint.interface, None);
+        assert!(matches!(manager.capture(Some(name), Some("e")), Err(NetworkError::NoInterface { .. })));
+    }
+    plane.world(|world| {
+        assert_eq!((world.open.len(), world.tables.segments.len(), world.tables.ports.len()), (0, 0, 0));
+        assert_eq!(world.loopbacks, 1, "of the endpoint on the network without any");
+    });
+    assert_eq!(manager.doctor(), []);
+    plane.world(|world| world.dead.insert(NETNS.into()));
+    manager.reconcile();
+    assert!(manager.endpoints().is_empty(), "they die with their namespace");
+}
+
+#[test]
+fn what_only_an_interface_has_is_refused_by_name() {
+    let (manager, _) = manager();
+    let bare = || NetworkRequest { driver: Driver::None, ..network("quiet") };
+    let requests = [
+        ("--subnet", NetworkRequest { subnets: vec![net("10.1.0.0/24")], ..bare() }),
+        ("--gateway", NetworkRequest { gateways: vec![ip("10.1.0.1")], ..bare() }),
+        ("--ip-range", NetworkRequest { ip_range: Some(net("10.1.0.0/25")), ..bare() }),
+        ("--vni", NetworkRequest { vni: Some(9), ..bare() }),
+        ("--mtu", NetworkRequest { mtu: Some(1400), ..bare() }),
+        ("--internal", NetworkRequest { internal: true, ..bare() }),
+        ("--ipv6", NetworkRequest { ipv6: true, ..bare() }),
+        ("-o", NetworkRequest { options: [("vlan".into(), "pass".into())].into(), ..bare() }),
+    ];
+    for (option, request) in requests {
+        let error = manager.create(&request).unwrap_err();
+        assert!(matches!(error, NetworkError::NotOnDriver { what, .. } if what == option), "{error}");
+    }
+    manager.create(&bare()).unwrap();
+    let requests = [
+        ("--ifname", EndpointRequest { ifname: Some(IfName::eth(0)), ..endpoint("e") }),
+        ("--ip", with_ip("e", 9)),
+        ("--ip6", EndpointRequest { ip6: Some("fd00::9".parse().unwrap()), ..endpoint("e") }),
+        ("--mac", EndpointRequest { mac: Some("02:42:0a:01:00:02".into()), ..endpoint("e") }),
+    ];
+    for (option, request) in requests {
+        let error = manager.connect("quiet", &request).unwrap_err();
+        assert!(matches!(error, NetworkError::NotOnDriver { what, .. } if what == option), "{error}");
+    }
+    assert!(manager.endpoints().is_empty());
+}
+
+#[test]
+fn an_endpoint_has_one_address_of_each_family_from_the_first_subnet_with_room() {
+    let (manager, _) = manager();
+    let request = NetworkRequest {
+        subnets: vec![net("10.1.0.0/30"), net("fd00:1::/64"), net("10.2.0.0/24"), net("fd00:2::/64")],
+        gateways: vec![ip("10.2.0.254")],
+        ip_range: Some(net("10.2.0.64/26")),
+        ..network("a")
+    };
+    let subnets = manager.create(&request).unwrap().network.subnets;
+    let gateways: Vec<_> = subnets.iter().map(|subnet| subnet.gateway.to_string()).collect();
+    assert_eq!(gateways, ["10.1.0.1", "10.2.0.254", "fd00:1::1", "fd00:2::1"], "IPv4 first");
+    let addresses = |request: EndpointRequest| {
+        let interface = manager.connect("a", &request).unwrap().1.interface.unwrap();
+        interface.addresses.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(addresses(endpoint("e")), ["10.1.0.2/30", "fd00:1::2/64"]);
+    assert_eq!(addresses(endpoint("f")), ["10.2.0.64/24", "fd00:1::3/64"], "the first is full");
+    let chosen = EndpointRequest {
+        ip: Some(Ipv4Addr::new(10, 2, 0, 9)),
+        ip6: Some("fd00:2::9".parse().unwrap()),
+        ..endpoint("g")
+    };
+    assert_eq!(addresses(chosen), ["10.2.0.9/24", "fd00:2::9/64"]);
+    let outside = EndpointRequest { ip: Some(Ipv4Addr::new(10, 9, 0, 9)), ..endpoint("h") };
+    assert!(matches!(
+        manager.connect("a", &outside).unwrap_err(),
+        NetworkError::Ipam(IpamError::Outside { .. })
+    ));
+    let ambiguous =
+        NetworkRequest { gateways: vec![ip("10.9.0.1")], name: Name::new("b").unwrap(), ..request };
+    assert!(matches!(manager.create(&ambiguous), Err(NetworkError::NoSubnetFor { .. })));
+    let many = (0..=SUBNETS_MAX).map(|n| net(&format!("10.{n}.0.0/24"))).collect();
+    let error = manager.create(&NetworkRequest { subnets: many, ..network("b") }).unwrap_err();
+    assert!(matches!(error, NetworkError::TooManySubnets { count: 17 }), "{error}");
+}
+
+mod life;

@@ -4,8 +4,6 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use weft_dataplane::io::tap::TapError;
-
 use crate::sandbox::plug::IFNAME_MAX;
 
 /// Why something could not be done in, or about, a network namespace.
@@ -74,9 +72,6 @@ pub enum SandboxError {
         /// The sandbox.
         netns: String,
     },
-    /// There is no TAP to be had.
-    #[error(transparent)]
-    Tap(#[from] TapError),
     /// No interface of this name is there.
     #[error("no interface {ifname} in {netns}")]
     NoInterface {

@@ -9,7 +9,7 @@
 //!
 //! How it works, and why:
 //! - No `ip` processes: rtnetlink only. A netlink socket stays in the namespace it was opened in, so a thread that ends
-//!   right afterwards enters the namespace, opens the socket and hands it to the runtime. TAPs are made the same way. No thread of the runtime ever
+//!   right afterwards enters the namespace, opens the socket and hands it to the runtime. No thread of the runtime ever
 //!   leaves the host's namespace, and nothing forks.
 //! - A [`Netns`] or [`Link`] keeps its namespace alive. Drop both when done, or the death of the container goes unseen.
 //! - Each netlink request waits at most [`link::TIMEOUT`]; the kernel answers within microseconds unless another
@@ -28,4 +28,4 @@ pub use error::SandboxError;
 pub use link::Link;
 pub use named::NamedNetns;
 pub use netns::{Birth, Netns, NetnsId};
-pub use plug::{IFNAME_MAX, Plug, Plugged, check_ifname, loopback_up, make_tap, plug};
+pub use plug::{IFNAME_MAX, Plug, Plugged, check_ifname, loopback_up, plug};

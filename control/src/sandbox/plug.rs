@@ -1,11 +1,11 @@
-//! A TAP in somebody's namespace, and what makes it the container's interface.
+//! From a TAP in our hands to the container's interface.
 
 use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd};
 
 use ipnet::IpNet;
 use netlink_packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute};
 use rustix::io::Errno;
-use weft_dataplane::io::tap::{Tap, TapError};
 use weft_dataplane::wire::MacAddr;
 
 use super::link::change;
@@ -56,37 +56,6 @@ pub fn check_ifname(ifname: &str) -> Result<(), SandboxError> {
     Err(SandboxError::BadIfname { ifname: ifname.to_owned() })
 }
 
-/// Creates a TAP with `queues` queues inside `netns`, under its final name: to move one there takes the kernel several
-/// grace periods, milliseconds each.
-///
-/// # Errors
-/// [`SandboxError::BadIfname`], [`SandboxError::IfnameTaken`], [`SandboxError::Enter`], or [`SandboxError::Tap`].
-pub fn make_tap(netns: &Netns, ifname: &str, queues: usize) -> Result<Tap, SandboxError> {
-    check_ifname(ifname)?;
-    netns.run(|| Tap::create(ifname, queues))?.map_err(|error| match error {
-        TapError::NameTaken(_) => {
-            SandboxError::IfnameTaken { ifname: ifname.to_owned(), netns: netns.to_string() }
-        }
-        other => other.into(),
-    })
-}
-
-/// Makes the TAP `plug.ifname` in `netns` what `plug` says, up and running.
-///
-/// After an error it may be half set up. The caller closes its descriptors, which removes the link with everything on
-/// it; nothing else is ever created here.
-///
-/// # Errors
-/// [`SandboxError::NoInterface`], [`SandboxError::Ipv6Disabled`], or the kernel's refusal.
-pub async fn plug(netns: &Netns, plug: &Plug) -> Result<Plugged, SandboxError> {
-    let inside = netns.link()?;
-    let index = inside.index_of(&plug.ifname).await?;
-    let message = change(index).address(plug.mac.0.to_vec()).mtu(plug.mtu).build();
-    inside.set(|| format!("set MAC and MTU {} of {}", plug.mtu, plug.ifname), message).await?;
-    limit_super_frames(&inside, index).await;
-    set_up(&inside, index, netns, plug).await
-}
-
 /// Brings up the loopback of `netns`.
 ///
 /// # Errors
@@ -97,8 +66,45 @@ pub async fn loopback_up(netns: &Netns) -> Result<(), SandboxError> {
     inside.up(index).await
 }
 
-/// Stable link-local address, addresses, up, routes.
-async fn set_up(inside: &Link, index: u32, netns: &Netns, plug: &Plug) -> Result<Plugged, SandboxError> {
+/// Moves the TAP `tap_name` from the calling thread's namespace into `netns` and makes it what `plug` says, up and
+/// running.
+///
+/// After an error the TAP may be in either namespace, half set up. The caller closes its descriptors, which removes the
+/// link with everything on it; nothing else is ever created here.
+///
+/// It is not created where it will stand, although the move is what takes longest here: a TAP's descriptors keep the
+/// namespace alive that they were opened in, and the death of a container would go unseen.
+///
+/// # Errors
+/// [`SandboxError::BadIfname`], [`SandboxError::IfnameTaken`], [`SandboxError::Ipv6Disabled`], or the kernel's refusal.
+pub async fn plug(netns: &Netns, tap_name: &str, plug: &Plug) -> Result<Plugged, SandboxError> {
+    check_ifname(&plug.ifname)?;
+    let outside = Netns::current()?.link()?;
+    let inside = netns.link()?;
+    if inside.get_link(&plug.ifname).await?.is_some() {
+        return Err(taken(&plug.ifname, netns));
+    }
+    let index = outside.index_of(tap_name).await?;
+    let message = change(index).address(plug.mac.0.to_vec()).mtu(plug.mtu).build();
+    outside.set(|| format!("set MAC and MTU {} of {tap_name}", plug.mtu), message).await?;
+    limit_super_frames(&outside, index).await;
+
+    move_in(&outside, index, netns, &plug.ifname).await.map_err(|e| match e.errno() {
+        Some(Errno::EXIST) => taken(&plug.ifname, netns),
+        _ => e,
+    })?;
+    set_up(&inside, netns, plug).await
+}
+
+/// Moves and renames in one request, so that the container never sees the temporary name.
+async fn move_in(outside: &Link, index: u32, netns: &Netns, ifname: &str) -> Result<(), SandboxError> {
+    let message = change(index).setns_by_fd(netns.as_fd().as_raw_fd()).name(ifname).build();
+    outside.set(|| format!("move interface {index} away as {ifname}"), message).await
+}
+
+/// The container's side: stable link-local address, addresses, up, routes.
+async fn set_up(inside: &Link, netns: &Netns, plug: &Plug) -> Result<Plugged, SandboxError> {
+    let index = inside.index_of(&plug.ifname).await?;
     derive_link_local_from_mac(inside, index).await;
     for &address in &plug.addresses {
         inside.add_address(index, address).await.map_err(|e| match e.errno() {
@@ -153,4 +159,8 @@ async fn derive_link_local_from_mac(link: &Link, index: u32) {
     if let Err(error) = link.set(|| "set addr_gen_mode eui64".into(), message).await {
         tracing::debug!(%error, "addr_gen_mode not set");
     }
+}
+
+fn taken(ifname: &str, netns: &Netns) -> SandboxError {
+    SandboxError::IfnameTaken { ifname: ifname.to_owned(), netns: netns.to_string() }
 }
