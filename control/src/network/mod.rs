@@ -116,11 +116,16 @@ impl Manager {
         &self.peers
     }
 
-    /// Takes down all interfaces, for the end of this daemon: nothing can be created or connected any more. Networks and
-    /// endpoints stay on record; the next daemon restores those whose namespaces still live.
+    /// Leaves everything as it is, for the end of this daemon only: nothing is created, connected or restored any more.
+    pub fn freeze(&self) {
+        self.book().closed = true;
+    }
+
+    /// Takes down all interfaces, for the end of this daemon, and freezes. Networks and endpoints stay on record; the next
+    /// daemon restores those whose namespaces still live.
     pub fn close(&self) {
+        self.freeze();
         let mut book = self.book();
-        book.closed = true;
         for port in std::mem::take(&mut book.serving) {
             self.plane.close_port(port);
         }

@@ -43,15 +43,15 @@ impl Manager {
     }
 }
 
-/// Says in the store who this host is, and gives the prefix of its automatic IPv6 subnets. A host that was renamed stays
-/// the same host: the store has only one.
+/// Says in the store who this host is, and gives the prefix of its automatic IPv6 subnets. A host that was renamed is a
+/// new one; its networks keep their subnets.
 fn introduce(
     catalog: &Catalog,
     contents: &Contents,
     node: &Name,
     vtep: Option<IpAddr>,
 ) -> Result<UlaPrefix, NetworkError> {
-    let known = contents.nodes.iter().find(|known| known.name == *node).or(contents.nodes.first());
+    let known = contents.nodes.iter().find(|known| known.name == *node);
     let (id, ula) = match known {
         Some(known) => (known.id, known.ula),
         None => (Id::from_bytes(random()?), UlaPrefix::new(random()?)),
