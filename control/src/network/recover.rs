@@ -15,6 +15,10 @@ use crate::store::catalog::documents::EndpointDocument;
 /// How often [`Manager::reconcile`] is to be called.
 pub const PERIOD: Duration = Duration::from_secs(2);
 
+/// Every how many periods the namespaces of endpoints without interfaces are looked at: nobody tells of their death, and
+/// to look at thousands all the time would not be idleness.
+const PATROL: u64 = 16;
+
 /// The longest pause between two attempts at one endpoint, in periods.
 const PAUSE_MAX: u64 = 32;
 
@@ -65,8 +69,12 @@ impl Manager {
     /// Looks at everything, restores what lives, and takes away what is dead, half made or nobody's. What fails is tried
     /// again by later calls; the log says so once.
     pub fn reconcile(&self) {
-        let steps = self.survey();
-        self.book().troubles.round += 1;
+        let round = {
+            let mut book = self.book();
+            book.troubles.round += 1;
+            book.troubles.round
+        };
+        let steps = self.survey(round % PATROL == 1);
         for step in &steps {
             let mut book = self.book();
             if book.closed {
@@ -83,7 +91,7 @@ impl Manager {
     #[must_use]
     pub fn doctor(&self) -> Vec<Finding> {
         let mut findings = self.check_record();
-        let steps = self.survey();
+        let steps = self.survey(true);
         let book = self.book();
         findings.extend(steps.iter().map(|step| {
             let trouble = step.subject().and_then(|subject| book.troubles.by_id.get(&subject.id));
@@ -93,8 +101,9 @@ impl Manager {
         findings
     }
 
-    /// What has to be done, as it looks from here. Namespaces are looked at without holding up anybody.
-    fn survey(&self) -> Vec<Step> {
+    /// What has to be done, as it looks from here. Namespaces are looked at without holding up anybody; those of endpoints
+    /// without interfaces only on `patrol`.
+    fn survey(&self, patrol: bool) -> Vec<Step> {
         let (desired, mut actual, sandboxes) = {
             let book = self.book();
             let actual = Actual {
@@ -102,7 +111,7 @@ impl Manager {
                 strangers: book.strangers.clone(),
                 sandboxes: BTreeMap::new(),
             };
-            (desired(&book), actual, doubtful(&book))
+            (desired(&book), actual, doubtful(&book, patrol))
         };
         let looked_at = sandboxes.into_iter().map(|(id, sandbox)| (id, self.recognise(&sandbox).0));
         actual.sandboxes = looked_at.collect();
@@ -238,10 +247,10 @@ fn desired(book: &Book) -> Desired {
 }
 
 /// The namespaces of connected endpoints without a served port.
-fn doubtful(book: &Book) -> Vec<(Id, Sandbox)> {
+fn doubtful(book: &Book, patrol: bool) -> Vec<(Id, Sandbox)> {
     let doubtful = book.endpoints().filter(|(_, endpoint)| {
         endpoint.state == EndpointState::Attached
-            && endpoint.port().is_none_or(|port| !book.serving.contains(&port))
+            && endpoint.port().map_or(patrol, |port| !book.serving.contains(&port))
     });
     doubtful.map(|(_, endpoint)| (endpoint.id, endpoint.sandbox.clone())).collect()
 }
