@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The [`network`] room decides and remembers; [`model`] has the nouns, [`ipam`] the addresses, [`store`] keeps what
-//! outlives the process. [`sandbox`] enters other namespaces, [`underlay`] finds the next hops of super-frames. Packets
+//! outlives the process, [`reconcile`] compares that with what there is. [`sandbox`] enters other namespaces, [`underlay`] finds the next hops of super-frames. Packets
 //! are none of this crate's business: they are the dataplane's.
 
 pub mod api;
@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod model;
 pub mod network;
 pub mod notify;
+pub mod reconcile;
 pub mod sandbox;
 pub mod store;
 pub mod underlay;

@@ -11,7 +11,7 @@ use netlink_packet_route::address::{AddressAttribute, AddressFlags};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use weft::sandbox::host::{HostNets, check_privileges, check_tun};
 use weft::sandbox::topology::{KernelVxlan, VethEnd, kernel_vxlan, veth_pair};
-use weft::sandbox::{Link, NamedNetns, Netns, Plug, SandboxError, check_ifname, plug};
+use weft::sandbox::{Link, NamedNetns, Netns, Plug, SandboxError, check_ifname, loopback_up, plug};
 use weft_dataplane::io::tap::Tap;
 use weft_dataplane::wire::MacAddr;
 
@@ -197,6 +197,34 @@ async fn a_second_network_keeps_the_first_default_route() {
     let plugged = plug(ns.netns(), b.name(), &eth1).await.unwrap();
     assert_eq!(plugged.warnings.len(), 1);
     assert!(plugged.warnings[0].contains("10.2.0.1"), "{:?}", plugged.warnings);
+}
+
+#[test]
+fn a_namespace_is_told_from_its_successor() {
+    if skipped() {
+        return;
+    }
+    let name = unique("n");
+    let make = || NamedNetns::create(&name).unwrap();
+    let first = make();
+    let birth = first.netns().birth().unwrap();
+    assert_eq!(Netns::open(first.path()).unwrap().birth().unwrap(), birth, "whoever asks");
+    assert!(birth.cookie != 0 && birth.boot.len() == 36, "{birth:?}");
+    drop(first);
+    let second = make();
+    assert_ne!(second.netns().birth().unwrap(), birth, "the same path, perhaps the same number");
+    assert_ne!(Netns::current().unwrap().birth().unwrap(), second.netns().birth().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loopback_comes_up() {
+    if skipped() {
+        return;
+    }
+    let ns = sandbox();
+    loopback_up(ns.netns()).await.unwrap();
+    let lo = ns.netns().link().unwrap().get_link("lo").await.unwrap().expect("it is there");
+    assert!(lo.header.flags.contains(LinkFlags::Up));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -191,6 +191,13 @@ impl Daemon {
         wait::until("the daemon ends after SIGTERM", || self.child.try_wait().expect("the child is ours"))
     }
 
+    /// Ends it with SIGTERM and gives back the directory with all its files.
+    #[track_caller]
+    pub fn end(mut self) -> TempDir {
+        assert_eq!(self.terminate().code(), Some(0), "{}", self.stderr());
+        std::mem::replace(&mut self.directory, netns::scratch())
+    }
+
     /// Kills it, as a crash would, and gives back the directory with all its files.
     #[track_caller]
     pub fn crash(mut self) -> TempDir {

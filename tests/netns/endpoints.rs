@@ -169,7 +169,7 @@ fn network_rm_removes_the_interfaces_with_it() {
 }
 
 #[test]
-fn sigterm_removes_everything_the_daemon_made() {
+fn sigterm_removes_every_interface_the_daemon_made() {
     need!(Root, Tun);
     let underlay = Underlay::new(2, Family::V4, Offloads::On);
     let [host, peer] = underlay.hosts.as_slice() else { panic!("two hosts were made") };
@@ -227,7 +227,7 @@ fn inspect_and_ls_tell_what_was_created() {
     assert_eq!(inside["MacAddress"], format_mac(container.station.mac));
     let names = wire.daemon.weft(&["network", "ls"]).must();
     assert!(names.contains(NETWORK) && names.contains("overlay"), "{names}");
-    assert_eq!(wire.daemon.weft(&["network", "ls", "-q"]).must().lines().count(), 1);
+    assert_eq!(wire.daemon.weft(&["network", "ls", "-q"]).must().lines().count(), 2, "it and bridge");
     let endpoint = wire.daemon.json(&["endpoint", "inspect", &container.name]);
     assert!(endpoint.to_string().contains("10.77.0.11"), "{endpoint}");
 }

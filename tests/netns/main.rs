@@ -12,6 +12,7 @@
 //! hostile       any bytes at all               refusals    bad input: exit code, one line, nothing half-made
 //! api           the socket and HTTP            capture     what `weft capture` writes
 //! churn         many at once, many in a row, a crash
+//! durable       what outlives a daemon, however it ends    drivers     bridge, host, none, several subnets
 //! demo          `weft demo`, also interrupted                 rig         the rig against the kernel's vxlan
 //! surfaces      signals, notifications, metrics, logs, strangers at the socket
 //! uplink        underlay mode tunnel-gso, chosen, healing, gone without trace
@@ -22,6 +23,8 @@ mod broadcast;
 mod capture;
 mod churn;
 mod demo;
+mod drivers;
+mod durable;
 mod endpoints;
 mod hostile;
 mod isolation;

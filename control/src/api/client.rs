@@ -16,7 +16,8 @@ use tokio::time::timeout;
 
 use super::ClientError;
 use super::types::{
-    Connected, EndpointInfo, EndpointRequest, FdbEntry, NetworkInfo, NetworkRequest, NodeInfo, Stats, Status,
+    Connected, EndpointInfo, EndpointRequest, FdbEntry, Finding, NetworkInfo, NetworkRequest, NodeInfo,
+    Stats, Status,
 };
 
 /// How long a daemon may take to accept a connection.
@@ -54,6 +55,14 @@ impl Client {
     /// [`ClientError`], as for every call.
     pub async fn status(&self) -> Result<Status, ClientError> {
         self.get("/v1/status").await
+    }
+
+    /// What differs from what there should be.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn doctor(&self) -> Result<Vec<Finding>, ClientError> {
+        self.get("/v1/doctor").await
     }
 
     /// Packet counters.

@@ -6,6 +6,7 @@
 //! GET    /v1/nodes                                    [NodeInfo]
 //! GET    /v1/openapi.json                             all of this, for programs (OpenAPI 3.1)
 //! POST   /v1/prune                                    [NetworkInfo] that had no endpoints, as they were
+//! GET    /v1/doctor                                   [Finding]
 //! GET    /v1/networks                                 [NetworkInfo]
 //! POST   /v1/networks                NetworkRequest   NetworkInfo, 201
 //! GET    /v1/networks/{key}                           NetworkInfo

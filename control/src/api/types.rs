@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::error::Problem;
 use crate::model::{Driver, Endpoint, Network, rfc3339};
+pub use crate::network::Finding;
 pub use crate::network::{EndpointRequest, NetworkRequest};
 use crate::network::{Snapshot, Traffic, UnderlayReport};
 
@@ -112,7 +113,7 @@ pub struct NetworkInfo {
     pub driver: Driver,
     /// Its VNI, for overlays.
     pub vni: Option<u32>,
-    /// The MTU of its endpoints, in bytes.
+    /// The MTU of its endpoints, in bytes; 0 if they have no interfaces.
     pub mtu: u16,
     /// Whether it has no way out.
     pub internal: bool,
@@ -154,15 +155,15 @@ pub struct EndpointInfo {
     pub network_id: String,
     /// The path of its namespace.
     pub netns: String,
-    /// The interface inside.
+    /// The interface inside; empty on networks that give none.
     pub ifname: String,
-    /// Its MAC address.
+    /// Its MAC address; empty on networks that give no interface.
     pub mac: String,
     /// Its addresses with prefix lengths, IPv4 first.
     pub addresses: Vec<IpNet>,
     /// Its default routes' first hops.
     pub gateways: Vec<IpAddr>,
-    /// Its MTU, in bytes.
+    /// Its MTU, in bytes; 0 if it has no interface.
     pub mtu: u16,
     /// When it was connected, RFC 3339.
     pub created: String,
@@ -228,16 +229,17 @@ impl EndpointInfo {
     /// How `endpoint` of `network` is told.
     #[must_use]
     pub fn new(network: &Network, endpoint: &Endpoint) -> Self {
+        let interface = endpoint.interface.as_ref();
         Self {
             id: endpoint.id.to_string(),
             name: endpoint.name.to_string(),
             network: network.name.to_string(),
             network_id: network.id.to_string(),
             netns: endpoint.sandbox.path.display().to_string(),
-            ifname: endpoint.ifname.to_string(),
-            mac: endpoint.mac.to_string(),
-            addresses: endpoint.addresses.clone(),
-            gateways: endpoint.gateways.clone(),
+            ifname: interface.map(|interface| interface.ifname.to_string()).unwrap_or_default(),
+            mac: interface.map(|interface| interface.mac.to_string()).unwrap_or_default(),
+            addresses: endpoint.addresses().to_vec(),
+            gateways: interface.map(|interface| interface.gateways.clone()).unwrap_or_default(),
             mtu: network.mtu,
             created: rfc3339(endpoint.created),
         }

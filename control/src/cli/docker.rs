@@ -82,7 +82,9 @@ impl From<&NetworkInfo> for Network {
     fn from(network: &NetworkInfo) -> Self {
         let has = |ipv4: bool| network.subnets.iter().any(|subnet| subnet.subnet.addr().is_ipv4() == ipv4);
         let mut options = network.options.clone();
-        options.insert("com.docker.network.driver.mtu".into(), network.mtu.to_string());
+        if network.mtu != 0 {
+            options.insert("com.docker.network.driver.mtu".into(), network.mtu.to_string());
+        }
         if let Some(vni) = network.vni {
             options.insert("com.docker.network.driver.overlay.vxlanid_list".into(), vni.to_string());
         }

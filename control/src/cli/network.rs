@@ -75,7 +75,7 @@ fn fits(network: &NetworkInfo, filters: &[(FilterKey, String)]) -> bool {
         },
         // Without a cluster store no network is known beyond its host.
         FilterKey::Scope => value == "local",
-        FilterKey::Type => PREDEFINED.contains(&network.name.as_str()) == (value == "builtin"),
+        FilterKey::Type => (network.name.as_str() == PREDEFINED) == (value == "builtin"),
         FilterKey::Dangling => network.endpoints.is_empty() == matches!(value, "true" | "1"),
     };
     filters.iter().all(|&(key, _)| filters.iter().any(|(k, value)| *k == key && fits_one(key, value)))

@@ -16,6 +16,7 @@ use crate::api::{CaptureStream, Client};
 use crate::config::Config;
 use crate::daemon;
 use crate::demo::{self, DemoOptions};
+use crate::error::Code;
 use crate::log::Log;
 
 /// Runs a command to its end.
@@ -45,6 +46,7 @@ async fn ask(global: &Global, command: Command) -> Result<ExitCode, CliError> {
         // Taken before.
         Command::Daemon(_) | Command::Completion { .. } | Command::Man { .. } => {}
         Command::Status => output::print(global.format, &client.status().await?, table::status)?,
+        Command::Doctor => return doctor(global, client).await,
         Command::Stats => output::print(global.format, &client.stats().await?, table::stats)?,
         Command::Network(command) => return network::run(global, client, command).await,
         Command::Endpoint(command) => endpoint(global, client, command).await?,
@@ -99,6 +101,12 @@ fn run_daemon(global: &Global, args: DaemonArgs) -> Result<ExitCode, CliError> {
     let log = Log::start(&config.log, global.verbose, global.wants_color())?;
     daemon::run(&config, log, Arc::new(load))?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn doctor(global: &Global, client: &Client) -> Result<ExitCode, CliError> {
+    let findings = client.doctor().await?;
+    output::print(global.format, &findings, |findings| table::findings(findings))?;
+    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(Code::Failed.exit()) })
 }
 
 async fn endpoint(global: &Global, client: &Client, command: EndpointCommand) -> Result<(), CliError> {

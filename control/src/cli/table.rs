@@ -6,7 +6,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{Row, Table};
 
 use crate::api::types::{
-    Counters, EndpointInfo, FdbEntry, NetworkInfo, NextHopInfo, NodeInfo, Stats, Status,
+    Counters, EndpointInfo, FdbEntry, Finding, NetworkInfo, NextHopInfo, NodeInfo, Stats, Status,
 };
 use crate::model::Id;
 
@@ -67,6 +67,13 @@ pub(super) fn endpoints(endpoints: &[EndpointInfo]) -> String {
 pub(super) fn nodes(nodes: &[NodeInfo]) -> String {
     let row = |node: &NodeInfo| [node.name.clone(), optional(node.vtep), node.state.clone()];
     columns(&["NAME", "VTEP", "STATE"], nodes.iter().map(row))
+}
+
+pub(super) fn findings(findings: &[Finding]) -> String {
+    if findings.is_empty() {
+        return "everything is as it should be\n".into();
+    }
+    columns(&["DIFFERENCE", "REMEDY"], findings.iter().map(|f| [f.what.clone(), f.remedy.clone()]))
 }
 
 pub(super) fn fdb(entries: &[FdbEntry]) -> String {

@@ -12,6 +12,7 @@ use crate::error::{Code, Explain};
 use crate::network::NetworkError;
 use crate::sandbox::SandboxError;
 use crate::sandbox::host::HostError;
+use crate::store::StoreError;
 
 /// Why there is no daemon.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,9 @@ pub enum DaemonError {
     /// There is no API socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The manager does not start.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -71,6 +75,7 @@ impl Explain for DaemonError {
         match self {
             Self::Config(error) => error.code(),
             Self::Socket(error) => error.code(),
+            Self::Store(error) => error.code(),
             Self::Network(error) => error.code(),
             Self::Locked { .. } | Self::Start(StartError::Underlay(UnderlayError::PortInUse { .. })) => {
                 Code::Conflict
@@ -86,6 +91,7 @@ impl Explain for DaemonError {
         match self {
             Self::Config(error) => error.remedy(),
             Self::Socket(error) => error.remedy(),
+            Self::Store(error) => error.remedy(),
             Self::Network(error) => error.remedy(),
             Self::Directory { .. } => {
                 Some("check its permissions, or set another state_dir and run_dir".into())

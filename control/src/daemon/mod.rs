@@ -1,14 +1,15 @@
 //! `weft daemon`: everything together, in the order it starts and ends.
 //!
 //! ```text
-//! privileges > host facts > directories and lock > dataplane > uplink > API socket > ready
+//! privileges > host facts > directories, lock, store > dataplane > uplink > what was on record > API socket > ready
 //! SIGHUP     > the configuration, again ([`reload`])
-//! SIGTERM    > API socket > networks and endpoints > dataplane > the end
+//! SIGTERM    > API socket > interfaces > dataplane > the end
 //! ```
 //!
 //! One process holds control and packets: the dataplane's threads beside the async runtime. Whatever was made ends with
 //! its descriptor, so that even a daemon that is killed leaves no interface behind; what remains then is the socket's
-//! name, which the next daemon replaces.
+//! name, which the next daemon replaces, and the store. However a daemon ends, networks and endpoints stay on record: the
+//! next one restores them, and drops endpoints whose namespaces have died.
 //!
 //! A state directory has one daemon: a lock is held in it as long as the process lives, and a second daemon refuses.
 
@@ -33,8 +34,9 @@ use crate::api::{self, Server};
 use crate::config::{Config, Underlay};
 use crate::health::{Health, Phase};
 use crate::log::Log;
-use crate::network::{HostPlane, Manager};
+use crate::network::{self, HostPlane, Manager};
 use crate::sandbox::host::{HostNets, check_privileges, check_tun};
+use crate::store::{Catalog, RedbStore, Store, StoreUrl};
 use crate::underlay::{self, Outlook, Plan};
 use crate::{metrics, notify};
 use lock::Lock;
@@ -44,7 +46,8 @@ use signals::{Asked, Signals};
 /// How long requests that are still under way at the end may take.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Runs a daemon until SIGTERM or SIGINT, and removes all it made. SIGHUP has `load` read the configuration again.
+/// Runs a daemon until SIGTERM or SIGINT, and removes every interface it made. SIGHUP has `load` read the configuration
+/// again.
 ///
 /// # Errors
 /// [`DaemonError`]; nothing is left behind.
@@ -60,17 +63,25 @@ pub fn run(config: &Config, log: Log, load: Loader) -> Result<(), DaemonError> {
     make_directory(&config.state_dir, 0o700)?;
     make_directory(&config.run_dir, 0o755)?;
     let _lock = Lock::take(&config.state_dir)?;
+    let catalog = Catalog::new(open_store(&config.store)?);
 
     let dataplane = Arc::new(Handle::start(dataplane_config(config, underlay.as_ref()))?);
     let events = dataplane.events();
     let outlook = runtime.block_on(start_uplink(config, underlay.as_ref(), &dataplane))?;
     let plane = HostPlane::new(dataplane, runtime.handle().clone(), outlook);
-    let manager = Arc::new(Manager::new(Box::new(plane), underlay, config.peers.clone())?);
-    let witness = Arc::downgrade(&manager);
-    std::thread::Builder::new()
-        .name("weft-events".into())
+    let node = config.node.clone();
+    let manager = Manager::open(Box::new(plane), catalog, node, underlay, config.peers.clone())?;
+    manager.ensure_predefined();
+    manager.reconcile();
+    let manager = Arc::new(manager);
+    let (witness, keeper) = (Arc::downgrade(&manager), Arc::downgrade(&manager));
+    let thread = |name: &str| std::thread::Builder::new().name(name.into());
+    thread("weft-events")
         .spawn(move || watch(events.iter(), &witness))
         .map_err(DaemonError::io("start the event thread"))?;
+    thread("weft-reconcile")
+        .spawn(move || keep_right(&keeper))
+        .map_err(DaemonError::io("start the reconciling thread"))?;
 
     runtime.block_on(serve(config, log, load, &manager))?;
     tracing::info!("stopping");
@@ -134,6 +145,21 @@ fn watch(events: impl Iterator<Item = Event>, manager: &Weak<Manager>) {
         match event {
             Event::PortGone(port) => manager.port_gone(port),
         }
+    }
+}
+
+/// Sets right what went wrong meanwhile, until the manager is gone.
+fn keep_right(manager: &Weak<Manager>) {
+    loop {
+        std::thread::sleep(network::PERIOD);
+        let Some(manager) = manager.upgrade() else { return };
+        manager.reconcile();
+    }
+}
+
+fn open_store(url: &StoreUrl) -> Result<Arc<dyn Store>, DaemonError> {
+    match url {
+        StoreUrl::Redb(path) => Ok(Arc::new(RedbStore::open(path)?)),
     }
 }
 

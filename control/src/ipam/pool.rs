@@ -29,7 +29,7 @@ impl Policy {
     #[must_use]
     pub const fn of(driver: Driver) -> Self {
         match driver {
-            Driver::Bridge => Self::FirstFree,
+            Driver::Bridge | Driver::Host | Driver::None => Self::FirstFree,
             Driver::Overlay => Self::Serial,
         }
     }

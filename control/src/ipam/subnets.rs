@@ -41,8 +41,8 @@ pub fn overlaps(a: impl Into<IpNet>, b: impl Into<IpNet>) -> bool {
 /// [`IpamError::NoSubnet`].
 pub fn choose_ipv4(driver: Driver, busy: &[IpNet]) -> Result<IpNet, IpamError> {
     let pools: &[_] = match driver {
-        Driver::Bridge => &LOCAL,
         Driver::Overlay => &GLOBAL,
+        Driver::Bridge | Driver::Host | Driver::None => &LOCAL,
     };
     let free = pools.iter().find_map(|&(base, base_prefix, prefix)| {
         let base = Ipv4Addr::from(base);

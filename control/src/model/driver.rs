@@ -16,6 +16,10 @@ pub enum Driver {
     Bridge,
     /// Many hosts: one VNI, carried as VXLAN to the other VTEPs.
     Overlay,
+    /// The host's own namespace, as it is: endpoints get nothing.
+    Host,
+    /// No network: endpoints get their loopback and nothing else.
+    None,
 }
 
 impl Driver {
@@ -25,7 +29,15 @@ impl Driver {
         match self {
             Self::Bridge => "bridge",
             Self::Overlay => "overlay",
+            Self::Host => "host",
+            Self::None => "none",
         }
+    }
+
+    /// Whether endpoints get an interface, and with it a port on the switch, a MAC and addresses.
+    #[must_use]
+    pub const fn has_interfaces(self) -> bool {
+        matches!(self, Self::Bridge | Self::Overlay)
     }
 }
 
@@ -48,9 +60,9 @@ impl FromStr for Driver {
         match text {
             "bridge" => Ok(Self::Bridge),
             "overlay" => Ok(Self::Overlay),
-            "macvlan" | "ipvlan" | "host" | "none" => {
-                Err(DriverError::NotInThisBuild { driver: text.to_owned() })
-            }
+            "host" => Ok(Self::Host),
+            "none" => Ok(Self::None),
+            "macvlan" | "ipvlan" => Err(DriverError::NotInThisBuild { driver: text.to_owned() }),
             _ => Err(DriverError::Unknown { driver: text.to_owned() }),
         }
     }
@@ -87,7 +99,7 @@ impl Explain for DriverError {
     }
 
     fn remedy(&self) -> Option<String> {
-        Some("use bridge (one host) or overlay (many hosts)".into())
+        Some("use bridge (one host), overlay (many hosts), host or none".into())
     }
 }
 
@@ -97,10 +109,10 @@ mod tests {
 
     #[test]
     fn words_round_trip_and_others_are_refused_by_name() {
-        for driver in [Driver::Bridge, Driver::Overlay] {
+        for driver in [Driver::Bridge, Driver::Overlay, Driver::Host, Driver::None] {
             assert_eq!(driver.as_str().parse(), Ok(driver));
         }
-        for later in ["macvlan", "ipvlan", "host", "none"] {
+        for later in ["macvlan", "ipvlan"] {
             assert!(
                 matches!(later.parse::<Driver>(), Err(DriverError::NotInThisBuild { driver }) if driver == later)
             );

@@ -27,6 +27,14 @@ impl Id {
         digits.truncate(Self::SHORT_LEN);
         digits
     }
+
+    /// Whether its 64 digits begin with `digits`.
+    #[must_use]
+    pub fn starts_with(&self, digits: &str) -> bool {
+        let nibbles = self.0.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+        let own = nibbles.map(|nibble| b"0123456789abcdef"[usize::from(nibble)]);
+        digits.len() <= 2 * self.0.len() && own.zip(digits.bytes()).all(|(own, digit)| own == digit)
+    }
 }
 
 /// A text that is no identity.
@@ -92,6 +100,8 @@ mod tests {
         let id = Id::from_bytes(bytes);
         assert_eq!(id.to_string(), format!("ab{}01", "0".repeat(60)));
         assert_eq!(id.short(), "ab0000000000");
+        assert!(id.starts_with("") && id.starts_with("ab0") && id.starts_with(&id.to_string()));
+        assert!(!id.starts_with("ab1") && !id.starts_with("AB") && !id.starts_with(&format!("{id}0")));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The nouns: networks, their subnets, endpoints, and the sandboxes endpoints stand in.
 //!
-//! A [`Network`] is one broadcast domain with its subnets. An [`Endpoint`] is one interface on one network: a TAP of
-//! ours that lives in somebody's [`Sandbox`], a network namespace. The words are Docker's (libnetwork's), so that its
+//! A [`Network`] is one broadcast domain with its subnets. An [`Endpoint`] is somebody's [`Sandbox`], a network namespace,
+//! on one network: its [`Interface`] is a TAP of ours that lives there. Networks of the drivers `host` and `none` give
+//! their endpoints no interface. The words are Docker's (libnetwork's), so that its
 //! plugins and users find what they expect.
 //!
 //! The types here hold only what is legal: names and interface names are checked when they are made ([`Name`],
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use weft_dataplane::tables::{PortId, SegmentId, SegmentOptions};
 use weft_dataplane::wire::{MacAddr, Vni};
 
@@ -29,7 +31,7 @@ pub use name::{IfName, IfNameError, Name, NameError};
 pub use options::{FDB_LIMIT_MAX, OptionError, STORM_KPPS_MAX, parse_options};
 pub use timestamp::rfc3339;
 
-use crate::sandbox::NetnsId;
+use crate::sandbox::{Birth, NetnsId};
 
 /// One broadcast domain.
 #[derive(Clone, Debug)]
@@ -40,15 +42,15 @@ pub struct Network {
     pub name: Name,
     /// What it is made of.
     pub driver: Driver,
-    /// Its name in the dataplane.
+    /// Its name in the dataplane, which knows it if its endpoints have interfaces.
     pub segment: SegmentId,
     /// Its VNI; `Some` exactly for overlays.
     pub vni: Option<Vni>,
-    /// The MTU of its endpoints, bytes of an IP packet.
+    /// The MTU of its endpoints, bytes of an IP packet; 0 when they have no interfaces.
     pub mtu: u16,
     /// Whether it has no way out: its endpoints get no default route.
     pub internal: bool,
-    /// At most one of each family, IPv4 first.
+    /// Those of one family do not overlap; IPv4 first. None when its endpoints have no interfaces.
     pub subnets: Vec<Subnet>,
     /// What the dataplane makes of `given_options`.
     pub options: SegmentOptions,
@@ -73,27 +75,47 @@ pub struct Subnet {
     pub auxiliary: BTreeMap<Name, IpAddr>,
 }
 
-/// One interface on one network.
+/// One namespace on one network.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     /// Its identity.
     pub id: Id,
     /// Its name, unique on its network.
     pub name: Name,
-    /// Its name in the dataplane.
-    pub port: PortId,
+    /// How far it has come.
+    pub state: EndpointState,
     /// Where it is.
     pub sandbox: Sandbox,
-    /// What it is called there.
+    /// What it has there; `Some` exactly when the network's driver gives interfaces.
+    pub interface: Option<Interface>,
+    /// When it was connected.
+    pub created: SystemTime,
+}
+
+/// How far an endpoint has come. There is no third state for one that leaves: it is forgotten first, and what is then
+/// found of it is on nobody's record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndpointState {
+    /// Its names and addresses are claimed, nobody was told that it is connected. Found at start, it is taken back.
+    Attaching,
+    /// Somebody was told that it is connected. Found at start, it is restored.
+    Attached,
+}
+
+/// A TAP on the switch, in somebody's namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name in the dataplane.
+    pub port: PortId,
+    /// What it is called in the sandbox.
     pub ifname: IfName,
     /// Its MAC address.
     pub mac: MacAddr,
-    /// Its addresses with their subnets' prefix lengths, IPv4 first.
+    /// Its addresses with their subnets' prefix lengths, one of each family, IPv4 first.
     pub addresses: Vec<IpNet>,
     /// Its default routes: none on an internal network, none if another endpoint has given the sandbox one.
     pub gateways: Vec<IpAddr>,
-    /// When it was connected.
-    pub created: SystemTime,
 }
 
 /// A network namespace that endpoints stand in.
@@ -103,4 +125,20 @@ pub struct Sandbox {
     pub path: PathBuf,
     /// Which namespace it is, whatever path leads there.
     pub key: NetnsId,
+    /// Tells it from every other that the path may lead to one day.
+    pub birth: Birth,
+}
+
+impl Endpoint {
+    /// Its port on the switch, if it has an interface.
+    #[must_use]
+    pub fn port(&self) -> Option<PortId> {
+        self.interface.as_ref().map(|interface| interface.port)
+    }
+
+    /// Its addresses with their subnets' prefix lengths.
+    #[must_use]
+    pub fn addresses(&self) -> &[IpNet] {
+        self.interface.as_ref().map_or(&[], |interface| &interface.addresses)
+    }
 }

@@ -1,15 +1,20 @@
 //! The manager's memory: which networks and endpoints there are. It answers questions and changes nothing outside.
+//!
+//! What connecting asks of it takes a logarithm of what is there: ports, MACs and sandboxes have indexes, which is why
+//! networks and endpoints come and go through the few functions that keep them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use weft_dataplane::tables::{PortId, PortSpec, SegmentId, SegmentSpec, TablesSpec};
-use weft_dataplane::wire::Vni;
+use weft_dataplane::wire::{MacAddr, Vni};
 
 use super::NetworkError;
+use super::plane::ServedPort;
+use super::recover::Troubles;
 use crate::ipam::Pool;
-use crate::model::{Endpoint, Id, IfName, Name, Network};
+use crate::model::{Endpoint, EndpointState, Id, IfName, Interface, Name, Network};
 use crate::sandbox::NetnsId;
 
 /// A network with its addresses and endpoints.
@@ -18,20 +23,60 @@ pub(super) struct Record {
     pub(super) network: Network,
     /// One for each of the network's subnets, in their order.
     pub(super) pools: Vec<Pool>,
-    pub(super) endpoints: BTreeMap<Name, Endpoint>,
+    /// Whether it is being removed.
+    pub(super) closed: bool,
+    endpoints: BTreeMap<Name, Endpoint>,
+    macs: HashMap<MacAddr, Name>,
 }
 
 /// All networks.
 #[derive(Debug, Default)]
 pub(super) struct Book {
-    pub(super) networks: BTreeMap<Name, Record>,
     /// Nothing may be added any more.
     pub(super) closed: bool,
+    /// The ports that the packet side serves for endpoints of this book.
+    pub(super) serving: BTreeSet<PortId>,
+    /// Ports whose TAP was lost. Late news of one must not hit its successor, so that gets another number.
+    pub(super) spent: BTreeSet<PortId>,
+    /// Ports that an adopted packet process serves for nobody here.
+    pub(super) strangers: Vec<ServedPort>,
+    /// What could not be set right yet.
+    pub(super) troubles: Troubles,
+    networks: BTreeMap<Name, Record>,
+    vnis: BTreeMap<Vni, Name>,
+    ports: HashMap<PortId, (Name, Name)>,
+    sandboxes: HashMap<NetnsId, Vec<Interface>>,
+    endpoints: usize,
     last_segment: u32,
     last_port: u32,
 }
 
 impl Book {
+    /// A book that gives out only numbers above these.
+    pub(super) fn after(segment: u32, port: u32) -> Self {
+        Self { last_segment: segment, last_port: port, ..Self::default() }
+    }
+
+    /// All networks, by name.
+    pub(super) fn networks(&self) -> impl Iterator<Item = &Record> {
+        self.networks.values()
+    }
+
+    /// How many networks there are.
+    pub(super) fn network_count(&self) -> usize {
+        self.networks.len()
+    }
+
+    /// The network of this name.
+    pub(super) fn named(&self, name: &Name) -> Option<&Record> {
+        self.networks.get(name)
+    }
+
+    /// As [`Book::named`], to be changed.
+    pub(super) fn named_mut(&mut self, name: &Name) -> Option<&mut Record> {
+        self.networks.get_mut(name)
+    }
+
     /// The network that `key` names: by name, by id, or by the first digits of an id (12 or more).
     pub(super) fn find(&self, key: &str) -> Result<&Record, NetworkError> {
         let by_name = Name::new(key).ok().and_then(|name| self.networks.get(&name));
@@ -42,10 +87,58 @@ impl Book {
         by_id.ok_or_else(|| NetworkError::NoNetwork { key: key.into() })
     }
 
-    /// As [`Book::find`], to be changed.
-    pub(super) fn find_mut(&mut self, key: &str) -> Result<&mut Record, NetworkError> {
-        let name = self.find(key)?.network.name.clone();
-        self.networks.get_mut(&name).ok_or_else(|| NetworkError::NoNetwork { key: key.into() })
+    /// Enters a network without endpoints.
+    pub(super) fn insert_network(&mut self, record: Record) {
+        let name = record.network.name.clone();
+        self.vnis.extend(record.network.vni.map(|vni| (vni, name.clone())));
+        self.networks.insert(name, record);
+    }
+
+    /// Takes out a network without endpoints.
+    pub(super) fn remove_network(&mut self, name: &Name) {
+        let Some(Record { network, .. }) = self.networks.remove(name) else { return };
+        self.troubles.settle(network.id);
+        network.vni.into_iter().for_each(|vni| drop(self.vnis.remove(&vni)));
+    }
+
+    /// Enters an endpoint, whose addresses the network's pools have given out.
+    pub(super) fn insert_endpoint(&mut self, network: &Name, endpoint: Endpoint) {
+        let Some(record) = self.networks.get_mut(network) else { return };
+        if let Some(interface) = &endpoint.interface {
+            record.macs.insert(interface.mac, endpoint.name.clone());
+            self.ports.insert(interface.port, (network.clone(), endpoint.name.clone()));
+            self.sandboxes.entry(endpoint.sandbox.key).or_default().push(interface.clone());
+        }
+        record.endpoints.insert(endpoint.name.clone(), endpoint);
+        self.endpoints += 1;
+    }
+
+    /// Takes out an endpoint and frees its addresses.
+    pub(super) fn remove_endpoint(&mut self, network: &Name, name: &Name) {
+        let Some(record) = self.networks.get_mut(network) else { return };
+        let Some(endpoint) = record.endpoints.remove(name) else { return };
+        self.endpoints -= 1;
+        self.troubles.settle(endpoint.id);
+        if let Some(interface) = &endpoint.interface {
+            record.release(&interface.addresses, endpoint.id);
+            record.macs.remove(&interface.mac);
+            self.ports.remove(&interface.port);
+            self.serving.remove(&interface.port);
+            self.spent.remove(&interface.port);
+            if let Some(inside) = self.sandboxes.get_mut(&endpoint.sandbox.key) {
+                inside.retain(|other| other.port != interface.port);
+                if inside.is_empty() {
+                    self.sandboxes.remove(&endpoint.sandbox.key);
+                }
+            }
+        }
+    }
+
+    /// Says that an endpoint is connected.
+    pub(super) fn attached(&mut self, network: &Name, name: &Name) {
+        if let Some(endpoint) = self.networks.get_mut(network).and_then(|r| r.endpoints.get_mut(name)) {
+            endpoint.state = EndpointState::Attached;
+        }
     }
 
     /// Every endpoint with its network.
@@ -53,65 +146,116 @@ impl Book {
         self.networks.values().flat_map(|record| record.endpoints.values().map(move |e| (record, e)))
     }
 
+    /// How many endpoints there are.
+    pub(super) fn endpoint_count(&self) -> usize {
+        self.endpoints
+    }
+
     /// The endpoint behind a port.
     pub(super) fn behind(&self, port: PortId) -> Option<(&Record, &Endpoint)> {
-        self.endpoints().find(|(_, endpoint)| endpoint.port == port)
+        let (network, name) = self.ports.get(&port)?;
+        let record = self.networks.get(network)?;
+        record.endpoints.get(name).map(|endpoint| (record, endpoint))
     }
 
     /// The first of `eth0`, `eth1`, ... that no endpoint of ours has in the sandbox.
     pub(super) fn free_ifname(&self, sandbox: NetnsId) -> IfName {
-        let taken: Vec<_> =
-            self.endpoints().filter(|(_, e)| e.sandbox.key == sandbox).map(|(_, e)| &e.ifname).collect();
-        let mut numbers = 0..;
-        let free = numbers.find_map(|n| Some(IfName::eth(n)).filter(|name| !taken.contains(&name)));
-        free.unwrap_or_else(|| IfName::eth(0))
+        let taken = |name: &IfName| self.interfaces_in(sandbox).any(|interface| interface.ifname == *name);
+        let mut names = (0..).map(IfName::eth);
+        names.find(|name| !taken(name)).unwrap_or_else(|| IfName::eth(0))
     }
 
     /// Whether endpoints of ours have given the sandbox a default route of IPv4, of IPv6: a namespace on several networks
     /// keeps the first.
     pub(super) fn routed(&self, sandbox: NetnsId) -> [bool; 2] {
-        let inside = self.endpoints().filter(|(_, e)| e.sandbox.key == sandbox);
-        let gateways: Vec<_> = inside.flat_map(|(_, e)| &e.gateways).collect();
-        [gateways.iter().any(|g| g.is_ipv4()), gateways.iter().any(|g| g.is_ipv6())]
+        let mut gateways = self.interfaces_in(sandbox).flat_map(|interface| &interface.gateways);
+        let of = |ipv6: bool| gateways.any(|gateway| gateway.is_ipv6() == ipv6);
+        [false, true].map(of)
     }
 
-    /// A number that no segment ever had.
+    fn interfaces_in(&self, sandbox: NetnsId) -> impl Iterator<Item = &Interface> + Clone {
+        self.sandboxes.get(&sandbox).into_iter().flatten()
+    }
+
+    /// A number that no network of this book ever had.
     pub(super) fn next_segment(&mut self) -> Result<SegmentId, NetworkError> {
         self.last_segment = self.last_segment.checked_add(1).ok_or(NetworkError::OutOfIds)?;
         Ok(SegmentId(self.last_segment))
     }
 
-    /// A number that no port ever had.
+    /// A number that no port of this book ever had.
     pub(super) fn next_port(&mut self) -> Result<PortId, NetworkError> {
         self.last_port = self.last_port.checked_add(1).ok_or(NetworkError::OutOfIds)?;
         Ok(PortId(self.last_port))
     }
 
-    /// The network that has this VNI.
-    pub(super) fn with_vni(&self, vni: Vni) -> Option<&Network> {
-        self.networks.values().map(|record| &record.network).find(|network| network.vni == Some(vni))
+    /// Never gives out `port`, nor any below it.
+    pub(super) fn skip_port(&mut self, port: PortId) {
+        self.last_port = self.last_port.max(port.0);
+    }
+
+    /// Gives an endpoint's interface another port.
+    pub(super) fn renumber(&mut self, network: &Name, name: &Name, port: PortId) {
+        let endpoint = self.networks.get_mut(network).and_then(|record| record.endpoints.get_mut(name));
+        let Some(endpoint) = endpoint else { return };
+        let Some(interface) = &mut endpoint.interface else { return };
+        let old = std::mem::replace(&mut interface.port, port);
+        let inside = self.sandboxes.get_mut(&endpoint.sandbox.key).into_iter().flatten();
+        inside.filter(|interface| interface.port == old).for_each(|interface| interface.port = port);
+        self.spent.remove(&old);
+        self.ports.remove(&old);
+        self.ports.insert(port, (network.clone(), name.clone()));
+    }
+
+    /// The name of the network that has this VNI.
+    pub(super) fn with_vni(&self, vni: Vni) -> Option<&Name> {
+        self.vnis.get(&vni)
     }
 
     /// What the dataplane shall know. Every overlay reaches every peer.
     pub(super) fn tables(&self, peers: &[IpAddr]) -> TablesSpec {
-        let segments = self.networks.values().map(|Record { network, .. }| SegmentSpec {
+        let switched = self.networks.values().filter(|record| record.network.driver.has_interfaces());
+        let segments = switched.map(|Record { network, .. }| SegmentSpec {
             id: network.segment,
             vni: network.vni,
             mtu: network.mtu,
             options: network.options,
             vteps: if network.vni.is_some() { peers.to_vec() } else { vec![] },
         });
-        let ports = self.endpoints().map(|(record, endpoint)| PortSpec {
-            id: endpoint.port,
-            segment: record.network.segment,
-            mac: endpoint.mac,
-            addresses: endpoint.addresses.iter().map(|net| net.addr()).collect(),
-        });
-        TablesSpec { segments: segments.collect(), ports: ports.collect() }
+        let port = |(record, endpoint): (&Record, &Endpoint)| {
+            let interface = endpoint.interface.as_ref()?;
+            Some(PortSpec {
+                id: interface.port,
+                segment: record.network.segment,
+                mac: interface.mac,
+                addresses: interface.addresses.iter().map(|net| net.addr()).collect(),
+            })
+        };
+        TablesSpec { segments: segments.collect(), ports: self.endpoints().filter_map(port).collect() }
     }
 }
 
 impl Record {
+    /// A network without endpoints.
+    pub(super) fn new(network: Network, pools: Vec<Pool>) -> Self {
+        Self { network, pools, closed: false, endpoints: BTreeMap::new(), macs: HashMap::new() }
+    }
+
+    /// Its endpoints, by name.
+    pub(super) fn endpoints(&self) -> impl ExactSizeIterator<Item = &Endpoint> {
+        self.endpoints.values()
+    }
+
+    /// The endpoint of this name.
+    pub(super) fn named(&self, name: &Name) -> Option<&Endpoint> {
+        self.endpoints.get(name)
+    }
+
+    /// The endpoint that has this MAC.
+    pub(super) fn with_mac(&self, mac: MacAddr) -> Option<&Name> {
+        self.macs.get(&mac)
+    }
+
     /// The endpoint that `key` names: by name, by id, or by the first digits of an id (12 or more).
     pub(super) fn endpoint(&self, key: &str) -> Result<&Endpoint, NetworkError> {
         let by_name = Name::new(key).ok().and_then(|name| self.endpoints.get(&name));
@@ -121,13 +265,6 @@ impl Record {
         let by_id = one_by_id(key, self.endpoints.values(), |endpoint| endpoint.id);
         let network = Some(self.network.name.clone());
         by_id.ok_or_else(|| NetworkError::NoEndpoint { key: key.into(), network })
-    }
-
-    /// Takes an endpoint out and frees its addresses.
-    pub(super) fn remove(&mut self, name: &Name) -> Option<Endpoint> {
-        let endpoint = self.endpoints.remove(name)?;
-        self.release(&endpoint.addresses, endpoint.id);
-        Some(endpoint)
     }
 
     /// Frees those of `addresses` that the endpoint `holder` has.
@@ -147,5 +284,5 @@ fn one_by_id<'a, T>(
     mut items: impl Iterator<Item = &'a T>,
     id: impl Fn(&T) -> Id,
 ) -> Option<&'a T> {
-    if key.len() < Id::SHORT_LEN { None } else { items.find(|item| id(item).to_string().starts_with(key)) }
+    if key.len() < Id::SHORT_LEN { None } else { items.find(|item| id(item).starts_with(key)) }
 }

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use weft_dataplane::runtime::capture::CAPTURES_MAX;
 
-use super::{ENDPOINTS_MAX, MTU_MAX, MTU_MIN, MTU_MIN_IPV6, NETWORKS_MAX, PlaneError};
+use super::{ENDPOINTS_MAX, MTU_MAX, MTU_MIN, MTU_MIN_IPV6, NETWORKS_MAX, PlaneError, SUBNETS_MAX};
 use crate::error::{Code, Explain};
 use crate::ipam::IpamError;
-use crate::model::{Name, NameError, OptionError};
+use crate::model::{Driver, Name, NameError, OptionError};
+use crate::store::catalog::CatalogError;
 
 /// Why a network or an endpoint could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -106,9 +107,43 @@ pub enum NetworkError {
         /// The largest possible one in bytes.
         max: u32,
     },
-    /// Two subnets of one family.
-    #[error("the subnets {first} and {second} are of one family")]
-    TwoSubnets {
+    /// A network that every host has.
+    #[error("{name} is a pre-defined network and cannot be removed")]
+    Predefined {
+        /// The name.
+        name: Name,
+    },
+    /// Something that only networks with interfaces have.
+    #[error("{what} makes no sense on a network of the driver '{driver}'")]
+    NotOnDriver {
+        /// The option.
+        what: &'static str,
+        /// The driver.
+        driver: Driver,
+    },
+    /// Another namespace than the host's on a network of the driver `host`.
+    #[error("'{}' is not the host's own namespace, and network '{network}' has no other", netns.display())]
+    NotTheHost {
+        /// The namespace.
+        netns: PathBuf,
+        /// The network.
+        network: Name,
+    },
+    /// An endpoint of a network without interfaces, where a port is needed.
+    #[error("the endpoint '{key}' has no interface")]
+    NoInterface {
+        /// What was asked for.
+        key: String,
+    },
+    /// More than [`SUBNETS_MAX`] subnets.
+    #[error("{count} subnets are too many for one network")]
+    TooManySubnets {
+        /// How many.
+        count: usize,
+    },
+    /// Two subnets with common addresses.
+    #[error("the subnets {first} and {second} overlap")]
+    SubnetsOverlap {
         /// The first.
         first: IpNet,
         /// The second.
@@ -176,6 +211,9 @@ pub enum NetworkError {
     /// An address or a subnet cannot be had.
     #[error(transparent)]
     Ipam(#[from] IpamError),
+    /// The store refused, or somebody else was faster.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
     /// An option was refused.
     #[error(transparent)]
     Option(#[from] OptionError),
@@ -200,6 +238,7 @@ impl Explain for NetworkError {
             | Self::Closing => Code::Exhausted,
             Self::Random(_) => Code::Failed,
             Self::Ipam(error) => error.code(),
+            Self::Catalog(error) => error.code(),
             Self::Option(error) => error.code(),
             Self::Plane(error) => error.code(),
             _ => Code::InvalidArgument,
@@ -226,7 +265,12 @@ impl Explain for NetworkError {
                 format!("use {} to {MTU_MAX} bytes", if *ipv6 { MTU_MIN_IPV6 } else { MTU_MIN })
             }
             Self::MtuOverUnderlay { max, .. } => format!("use at most --mtu {max}"),
-            Self::TwoSubnets { .. } => "give at most one IPv4 and one IPv6 --subnet".into(),
+            Self::Predefined { .. } => "leave it, it costs nothing; or disconnect its endpoints".into(),
+            Self::NotOnDriver { .. } => "leave it out, or use -d bridge or overlay".into(),
+            Self::NotTheHost { .. } => "give /proc/1/ns/net, or use a network of another driver".into(),
+            Self::NoInterface { .. } => "name one of a network of the driver bridge or overlay".into(),
+            Self::TooManySubnets { .. } => format!("give at most {SUBNETS_MAX}"),
+            Self::SubnetsOverlap { .. } => "give each address once".into(),
             Self::NoSubnetFor { .. } => "give the --subnet it lies in".into(),
             Self::TwoGateways { .. } => "give at most one --gateway for each --subnet".into(),
             Self::UnderlayOverlap { .. } => "choose another --subnet".into(),
@@ -238,6 +282,7 @@ impl Explain for NetworkError {
             Self::OutOfIds | Self::Closing => "start it again".into(),
             Self::Random(_) => "try again".into(),
             Self::Ipam(error) => return error.remedy(),
+            Self::Catalog(error) => return error.remedy(),
             Self::Option(error) => return error.remedy(),
             Self::Plane(error) => return error.remedy(),
         })

@@ -11,7 +11,9 @@ use weft_dataplane::io::udp::Mode;
 use weft_dataplane::runtime::{self, CaptureFilter, FdbRow, Handle, Totals, UnderlayInfo};
 use weft_dataplane::tables::{PortId, SegmentId, TablesSpec};
 
-use super::plane::{Capture, Occupied, Plane, PlaneError, Traffic, TrafficReport, UnderlayReport};
+use super::plane::{
+    Capture, Occupied, Plane, PlaneError, ServedPort, Traffic, TrafficReport, UnderlayReport,
+};
 use crate::sandbox::host::HostNets;
 use crate::sandbox::{self, Netns, Plug};
 use crate::underlay::{Outlook, View};
@@ -38,6 +40,10 @@ impl Plane for HostPlane {
         Ok(self.dataplane.publish(tables)?)
     }
 
+    fn ports(&self) -> Vec<ServedPort> {
+        vec![]
+    }
+
     fn open_port(&self, port: PortId, tap_name: &str) -> Result<(), PlaneError> {
         let tap = Tap::create(tap_name, self.dataplane.workers())?;
         Ok(self.dataplane.attach(port, tap)?)
@@ -45,6 +51,10 @@ impl Plane for HostPlane {
 
     fn plug(&self, netns: &Netns, tap_name: &str, plug: &Plug) -> Result<Vec<String>, PlaneError> {
         Ok(self.runtime.block_on(sandbox::plug(netns, tap_name, plug))?.warnings)
+    }
+
+    fn loopback_up(&self, netns: &Netns) -> Result<(), PlaneError> {
+        Ok(self.runtime.block_on(sandbox::loopback_up(netns))?)
     }
 
     fn close_port(&self, port: PortId) {

@@ -1,55 +1,77 @@
 //! Networks and endpoints: the single writer.
 //!
-//! The [`Manager`] owns what exists and is the only one who changes it, one change at a time under one lock. A change
-//! is validated, written into the book, carried out on the packet side, and taken back whole if any step fails: what a
-//! caller is told to exist exists, and nothing else does. Connecting, in order: the name, the sandbox and the addresses
-//! are claimed; the tables with the new port are published; the TAP is created and handed to the workers; it is moved
-//! into the sandbox and configured. Undoing is one step whatever was reached: closing the TAP removes it wherever it is.
+//! ```text
+//! request > Manager: decide > Catalog: claim > Book > Plane: carry out > Catalog: attached > answer
+//!                                   a failure takes back what was reached
+//! start   > Catalog: load   > Book > Plane: tables > reconcile: what there is against what there should be
+//! ```
+//!
+//! The [`Manager`] owns what exists on this host and is the only one who changes it, one change at a time under one lock.
+//! The store is the truth, and the manager's book is what the store says, with indexes. A change is decided, claimed in
+//! the store, carried out on the packet side, and taken back whole if any step fails: what a caller is told to exist
+//! exists, and nothing else does. Connecting, in order: the name, the sandbox and the addresses are claimed, in state
+//! attaching; the tables with the new port are published; the TAP is created and handed to the workers; it is moved
+//! into the sandbox and configured; the record says attached. Undoing is one step whatever was reached: closing the TAP removes it wherever
+//! it is. What leaves is forgotten first and then closed, so that a refusal of the store changes nothing.
+//!
+//! A daemon may die between any two of these steps (`failpoint.rs` names them). [`Manager::open`] reads the record back;
+//! [`Manager::reconcile`] compares it with the namespaces and the packet side, restores what lives, and takes away what is
+//! dead, half made, or on nobody's record ([`crate::reconcile`]). The same runs all the time, for what was lost since.
+//! Ending a daemon forgets nothing: [`Manager::close`] takes down the interfaces, and the next start restores them.
 //!
 //! It is not the packet side: that is a [`Plane`], the few verbs a dataplane must have ([`HostPlane`] is the real one).
-//! It is not a store either: what is here ends with the process.
+//! It is not the store either: that is a [`Catalog`]. When the store refuses, so does the request, and forwarding goes on.
 //!
-//! The manager blocks, on its lock and on the kernel; callers on async threads use a blocking one.
+//! The manager blocks, on its lock, the disk and the kernel; callers on async threads use a blocking one.
 //!
-//! Limits: [`NETWORKS_MAX`] and [`ENDPOINTS_MAX`], the dataplane's own; one IPv4 and one IPv6 subnet per network. At a
-//! limit the request is refused and nothing changes. Two networks may have overlapping subnets only if the user named
-//! them: networks never see each other's frames, so nothing is mixed up, but no one would choose it unasked.
+//! Limits: [`NETWORKS_MAX`] and [`ENDPOINTS_MAX`], the dataplane's own; [`SUBNETS_MAX`] subnets per network, of which
+//! an endpoint gets one address of each family. At a limit the request is refused and nothing changes. Two networks may
+//! have overlapping subnets only if the user named them: networks never see each other's frames, so nothing is mixed up,
+//! but no one would choose it unasked.
 
 mod book;
+mod claim;
 mod connect;
 mod error;
+mod failpoint;
 mod host;
+mod networks;
 mod peers;
 mod plan;
 mod plane;
 mod prune;
+mod recover;
 mod request;
+mod restore;
 
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::SystemTime;
 
 use weft_dataplane::runtime::CaptureFilter;
 use weft_dataplane::tables::{PORTS_MAX, PortId, SEGMENTS_MAX};
 
 pub use error::NetworkError;
 pub use host::HostPlane;
-pub use plane::{Capture, Occupied, Plane, PlaneError, Traffic, TrafficReport, UnderlayReport};
-pub use prune::PREDEFINED;
+pub use networks::PREDEFINED;
+pub use plane::{Capture, Occupied, Plane, PlaneError, ServedPort, Traffic, TrafficReport, UnderlayReport};
+pub use recover::{Finding, PERIOD};
 pub use request::{EndpointRequest, NetworkRequest};
 
 use crate::config::Underlay;
 use crate::ipam::UlaPrefix;
-use crate::model::{Endpoint, Id, Name, Network, Subnet, parse_options};
+use crate::model::{Endpoint, EndpointState, Name, Network};
+use crate::store::Catalog;
 use book::{Book, Record};
-use plan::Surroundings;
 
 /// The most networks: as many as the dataplane has segments.
 pub const NETWORKS_MAX: usize = SEGMENTS_MAX;
 
 /// The most endpoints, of all networks together: as many as the dataplane has ports.
 pub const ENDPOINTS_MAX: usize = PORTS_MAX;
+
+/// The most subnets of one network: a list that a person writes.
+pub const SUBNETS_MAX: usize = 16;
 
 /// The smallest MTU, in bytes: every IPv4 host must take it (RFC 791).
 pub const MTU_MIN: u16 = 68;
@@ -75,6 +97,8 @@ pub struct Snapshot {
 /// Owns networks and endpoints; see the module's head.
 pub struct Manager {
     plane: Box<dyn Plane>,
+    catalog: Catalog,
+    node: Name,
     underlay: Option<Underlay>,
     peers: RwLock<Arc<[IpAddr]>>,
     ula: UlaPrefix,
@@ -82,104 +106,34 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// A manager without networks. Overlays run over `underlay` to every one of `peers`.
-    ///
-    /// # Errors
-    /// [`NetworkError::Random`].
-    pub fn new(
-        plane: Box<dyn Plane>,
-        underlay: Option<Underlay>,
-        peers: Vec<IpAddr>,
-    ) -> Result<Self, NetworkError> {
-        let ula = UlaPrefix::new(random()?);
-        let peers = RwLock::new(peers.into());
-        Ok(Self { plane, underlay, peers, ula, book: Mutex::default() })
-    }
-
     /// The packet side, for what needs no book: counters and its state.
     #[must_use]
     pub fn plane(&self) -> &dyn Plane {
         &*self.plane
     }
 
-    /// Creates a network.
-    ///
-    /// # Errors
-    /// [`NetworkError`]; nothing has changed.
-    pub fn create(&self, request: &NetworkRequest) -> Result<Snapshot, NetworkError> {
-        let mut book = self.open_book()?;
-        if book.networks.contains_key(&request.name) {
-            return Err(NetworkError::NetworkExists { name: request.name.clone() });
-        }
-        if book.networks.len() >= NETWORKS_MAX {
-            return Err(NetworkError::TooManyNetworks);
-        }
-        let options = parse_options(&request.options)?;
-        let vni = plan::vni(&book, request)?;
-        let peers = self.peers();
-        let surroundings =
-            Surroundings { book: &book, underlay: self.underlay.as_ref(), peers: &peers, ula: self.ula };
-        let pools = surroundings.pools(request, || Ok(self.plane.occupied()?))?;
-        let ipv6 = pools.iter().any(|pool| pool.net().addr().is_ipv6());
-        let mtu = plan::mtu(request, self.underlay.as_ref(), ipv6)?;
-        let subnets = pools.iter().map(|pool| Subnet {
-            net: pool.net(),
-            gateway: pool.gateway(),
-            range: request.ip_range.filter(|range| pool.net().contains(range)),
-            auxiliary: Default::default(),
-        });
-        let network = Network {
-            id: Id::from_bytes(random()?),
-            name: request.name.clone(),
-            driver: request.driver,
-            segment: book.next_segment()?,
-            vni,
-            mtu,
-            internal: request.internal,
-            subnets: subnets.collect(),
-            options,
-            given_options: request.options.clone(),
-            labels: request.labels.clone(),
-            created: SystemTime::now(),
-        };
-        let record = Record { network, pools, endpoints: Default::default() };
-        let snapshot = record.snapshot();
-        book.networks.insert(request.name.clone(), record);
-        if let Err(error) = self.publish(&book) {
-            book.networks.remove(&request.name);
-            return Err(error);
-        }
-        tracing::info!(network = %request.name, driver = %request.driver, vni = vni.map(|v| v.get()), "network created");
-        Ok(snapshot)
+    /// Leaves everything as it is, for the end of this daemon only: nothing is created, connected or restored any more.
+    pub fn freeze(&self) {
+        self.book().closed = true;
     }
 
-    /// Removes a network; its endpoints and their interfaces go with it.
-    ///
-    /// # Errors
-    /// [`NetworkError::NoNetwork`].
-    pub fn remove(&self, key: &str) -> Result<Snapshot, NetworkError> {
-        let mut book = self.book();
-        let snapshot = book.find(key)?.snapshot();
-        snapshot.endpoints.iter().for_each(|endpoint| self.plane.close_port(endpoint.port));
-        book.networks.remove(&snapshot.network.name);
-        self.publish_removal(&book);
-        tracing::info!(network = %snapshot.network.name, endpoints = snapshot.endpoints.len(), "network removed");
-        Ok(snapshot)
-    }
-
-    /// Removes all that was made, for good: nothing can be created or connected any more.
+    /// Takes down all interfaces, for the end of this daemon, and freezes. Networks and endpoints stay on record; the next
+    /// daemon restores those whose namespaces still live.
     pub fn close(&self) {
+        self.freeze();
         let mut book = self.book();
-        book.closed = true;
-        book.endpoints().for_each(|(_, endpoint)| self.plane.close_port(endpoint.port));
-        book.networks.clear();
-        self.publish_removal(&book);
+        for port in std::mem::take(&mut book.serving) {
+            self.plane.close_port(port);
+        }
+        for stranger in std::mem::take(&mut book.strangers) {
+            self.plane.close_port(stranger.port);
+        }
     }
 
     /// All networks, by name.
     #[must_use]
     pub fn networks(&self) -> Vec<Snapshot> {
-        self.book().networks.values().map(Record::snapshot).collect()
+        self.book().networks().map(Record::snapshot).collect()
     }
 
     /// One network, by name, id, or the first 12 digits of an id.
@@ -205,9 +159,9 @@ impl Manager {
         let port = endpoint.map(|key| one_port(&book, record, key)).transpose()?;
         let filter = CaptureFilter { segment: record.map(|record| record.network.segment), port };
         let label = |(record, endpoint): (&Record, &Endpoint)| {
-            (endpoint.port, format!("{}/{}", record.network.name, endpoint.name))
+            Some((endpoint.port()?, format!("{}/{}", record.network.name, endpoint.name)))
         };
-        let labels = book.endpoints().map(label).collect();
+        let labels = book.endpoints().filter_map(label).collect();
         self.plane.capture(filter, labels).ok_or(NetworkError::TooManyCaptures)
     }
 
@@ -245,7 +199,8 @@ impl fmt::Debug for Manager {
 
 impl Record {
     fn snapshot(&self) -> Snapshot {
-        Snapshot { network: self.network.clone(), endpoints: self.endpoints.values().cloned().collect() }
+        let connected = self.endpoints().filter(|endpoint| endpoint.state == EndpointState::Attached);
+        Snapshot { network: self.network.clone(), endpoints: connected.cloned().collect() }
     }
 }
 
@@ -253,18 +208,19 @@ impl Snapshot {
     /// The endpoint behind a port.
     #[must_use]
     pub fn behind(&self, port: PortId) -> Option<&Name> {
-        self.endpoints.iter().find(|endpoint| endpoint.port == port).map(|endpoint| &endpoint.name)
+        self.endpoints.iter().find(|endpoint| endpoint.port() == Some(port)).map(|endpoint| &endpoint.name)
     }
 }
 
 /// The port of the endpoint `key`: on one network, or the only one of that name.
 fn one_port(book: &Book, record: Option<&Record>, key: &str) -> Result<PortId, NetworkError> {
+    let portless = || NetworkError::NoInterface { key: key.into() };
     if let Some(record) = record {
-        return Ok(record.endpoint(key)?.port);
+        return record.endpoint(key)?.port().ok_or_else(portless);
     }
-    let mut found = book.networks.values().filter_map(|record| record.endpoint(key).ok());
+    let mut found = book.networks().filter_map(|record| record.endpoint(key).ok());
     match (found.next(), found.next()) {
-        (Some(endpoint), None) => Ok(endpoint.port),
+        (Some(endpoint), None) => endpoint.port().ok_or_else(portless),
         (Some(_), Some(_)) => Err(NetworkError::OnSeveralNetworks { key: key.into() }),
         (None, _) => Err(NetworkError::NoEndpoint { key: key.into(), network: None }),
     }
@@ -281,6 +237,8 @@ fn random<const N: usize>() -> Result<[u8; N], NetworkError> {
     }
 }
 
+#[cfg(test)]
+mod durability;
 #[cfg(test)]
 pub(crate) mod fake;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use weft_dataplane::wire::Vni;
 
 use super::book::Book;
-use super::{FIRST_VNI, MTU_MAX, MTU_MIN, MTU_MIN_IPV6, NetworkError, NetworkRequest, Occupied};
+use super::{FIRST_VNI, MTU_MAX, MTU_MIN, MTU_MIN_IPV6, NetworkError, NetworkRequest, Occupied, SUBNETS_MAX};
 use crate::config::Underlay;
 use crate::ipam::{Policy, Pool, PoolSpec, UlaPrefix, choose_ipv4, choose_ipv6, overlaps};
 use crate::model::Driver;
@@ -17,12 +17,12 @@ const BRIDGE_MTU: u32 = 1500;
 /// The VNI: as asked for, or the lowest free one from [`FIRST_VNI`] up.
 pub(super) fn vni(book: &Book, request: &NetworkRequest) -> Result<Option<Vni>, NetworkError> {
     match (request.driver, request.vni) {
-        (Driver::Bridge, None) => Ok(None),
         (Driver::Bridge, Some(vni)) => Err(NetworkError::VniOnBridge { vni }),
+        (Driver::Bridge | Driver::Host | Driver::None, _) => Ok(None),
         (Driver::Overlay, Some(number)) => {
             let vni = Vni::new(number).map_err(|_| NetworkError::BadVni { vni: number })?;
             match book.with_vni(vni) {
-                Some(owner) => Err(NetworkError::VniTaken { vni: number, network: owner.name.clone() }),
+                Some(owner) => Err(NetworkError::VniTaken { vni: number, network: owner.clone() }),
                 None => Ok(Some(vni)),
             }
         }
@@ -40,6 +40,7 @@ pub(super) fn mtu(
     ipv6: bool,
 ) -> Result<u16, NetworkError> {
     let largest = match (request.driver, underlay) {
+        (Driver::Host | Driver::None, _) => return Ok(0),
         (Driver::Bridge, _) => u32::from(MTU_MAX),
         (Driver::Overlay, Some(underlay)) => underlay.inner_mtu().min(MTU_MAX.into()),
         (Driver::Overlay, None) => return Err(NetworkError::NoUnderlay),
@@ -59,6 +60,25 @@ pub(super) fn mtu(
     }
 }
 
+/// A network without interfaces can have nothing but a name and labels.
+pub(super) fn check_driver(request: &NetworkRequest) -> Result<(), NetworkError> {
+    let driver = request.driver;
+    let given = [
+        ("--subnet", !request.subnets.is_empty()),
+        ("--gateway", !request.gateways.is_empty()),
+        ("--ip-range", request.ip_range.is_some()),
+        ("--vni", request.vni.is_some()),
+        ("--mtu", request.mtu.is_some()),
+        ("--internal", request.internal),
+        ("--ipv6", request.ipv6),
+        ("-o", !request.options.is_empty()),
+    ];
+    match given.into_iter().find(|(_, given)| *given && !driver.has_interfaces()) {
+        Some((what, _)) => Err(NetworkError::NotOnDriver { what, driver }),
+        None => Ok(()),
+    }
+}
+
 /// What a new subnet must keep clear of.
 pub(super) struct Surroundings<'a> {
     pub(super) book: &'a Book,
@@ -75,28 +95,33 @@ impl Surroundings<'_> {
         request: &NetworkRequest,
         occupied: impl FnOnce() -> Result<Occupied, NetworkError>,
     ) -> Result<Vec<Pool>, NetworkError> {
-        let [mut v4, mut v6] = by_family(&request.subnets)?;
-        for net in [v4, v6].into_iter().flatten() {
+        if !request.driver.has_interfaces() {
+            return Ok(vec![]);
+        }
+        check_disjoint(&request.subnets)?;
+        for &net in &request.subnets {
             self.check_underlay(net)?;
         }
         check_belonging(request)?;
-        let want_v6 = request.ipv6 && v6.is_none();
-        if v4.is_none() || want_v6 {
+        let (mut v4, mut v6): (Vec<_>, Vec<_>) = request.subnets.iter().partition(|net| net.addr().is_ipv4());
+        let want_v6 = request.ipv6 && v6.is_empty();
+        if v4.is_empty() || want_v6 {
             let occupied = occupied()?;
-            if v4.is_none() {
-                v4 = Some(self.choose(&occupied, |busy| Ok(choose_ipv4(request.driver, busy)?))?);
+            if v4.is_empty() {
+                v4.push(self.choose(&occupied, |busy| Ok(choose_ipv4(request.driver, busy)?))?);
             }
             if want_v6 {
-                v6 = Some(self.choose(&occupied, |busy| Ok(choose_ipv6(request.driver, self.ula, busy)?))?);
+                v6.push(self.choose(&occupied, |busy| Ok(choose_ipv6(request.driver, self.ula, busy)?))?);
             }
         }
         let pool = |net: IpNet| {
-            let gateway = request.gateways.iter().copied().find(|gateway| same_family(net, *gateway));
-            let range = request.ip_range.filter(|range| same_family(net, range.addr()));
+            let at_home = |address: IpAddr| home(&request.subnets, address) == Some(net);
+            let gateway = request.gateways.iter().copied().find(|&gateway| at_home(gateway));
+            let range = request.ip_range.filter(|range| at_home(range.addr()));
             let policy = Policy::of(request.driver);
             Ok(Pool::new(&PoolSpec { gateway, range, policy, ..PoolSpec::new(net) })?)
         };
-        [v4, v6].into_iter().flatten().map(pool).collect()
+        v4.into_iter().chain(v6).map(pool).collect()
     }
 
     /// The underlay's subnet, and every peer: an endpoint with such an address could never be told from it.
@@ -118,7 +143,7 @@ impl Surroundings<'_> {
         occupied: &Occupied,
         choose: impl Fn(&[IpNet]) -> Result<IpNet, NetworkError>,
     ) -> Result<IpNet, NetworkError> {
-        let networks = self.book.networks.values().flat_map(|record| &record.network.subnets);
+        let networks = self.book.networks().flat_map(|record| &record.network.subnets);
         let mut busy: Vec<IpNet> = networks.map(|subnet| subnet.net).chain(self.underlay_nets()).collect();
         loop {
             let candidate = choose(&busy)?;
@@ -131,36 +156,46 @@ impl Surroundings<'_> {
     }
 }
 
-/// At most one subnet of each family.
-fn by_family(subnets: &[IpNet]) -> Result<[Option<IpNet>; 2], NetworkError> {
-    let mut families = [None, None];
-    for &net in subnets {
-        let family = &mut families[usize::from(net.addr().is_ipv6())];
-        if let Some(first) = family.replace(net) {
-            return Err(NetworkError::TwoSubnets { first, second: net });
+/// No more than [`SUBNETS_MAX`] subnets, none of which overlap.
+fn check_disjoint(subnets: &[IpNet]) -> Result<(), NetworkError> {
+    if subnets.len() > SUBNETS_MAX {
+        return Err(NetworkError::TooManySubnets { count: subnets.len() });
+    }
+    for (index, &second) in subnets.iter().enumerate() {
+        if let Some(&first) = subnets[..index].iter().find(|&&first| overlaps(first, second)) {
+            return Err(NetworkError::SubnetsOverlap { first, second });
         }
     }
-    Ok(families)
+    Ok(())
 }
 
 /// Gateways and the range must name a subnet that was given: a chosen one is not known beforehand.
 fn check_belonging(request: &NetworkRequest) -> Result<(), NetworkError> {
     for (index, &gateway) in request.gateways.iter().enumerate() {
-        let Some(&net) = request.subnets.iter().find(|&&net| same_family(net, gateway)) else {
+        let Some(net) = home(&request.subnets, gateway) else {
             return Err(NetworkError::NoSubnetFor { what: "the gateway", value: gateway.to_string() });
         };
-        if request.gateways[..index].iter().any(|&earlier| same_family(net, earlier)) {
+        if request.gateways[..index].iter().any(|&earlier| home(&request.subnets, earlier) == Some(net)) {
             return Err(NetworkError::TwoGateways { net });
         }
     }
     match request.ip_range {
-        Some(range) if !request.subnets.iter().any(|&net| same_family(net, range.addr())) => {
+        Some(range) if home(&request.subnets, range.addr()).is_none() => {
             Err(NetworkError::NoSubnetFor { what: "the range", value: range.to_string() })
         }
         _ => Ok(()),
     }
 }
 
-fn same_family(net: IpNet, address: IpAddr) -> bool {
-    net.addr().is_ipv4() == address.is_ipv4()
+/// The subnet that an address is meant for: the one it lies in, or else the only one of its family, which then says what
+/// is wrong with it.
+fn home(subnets: &[IpNet], address: IpAddr) -> Option<IpNet> {
+    if let Some(&net) = subnets.iter().find(|net| net.contains(&address)) {
+        return Some(net);
+    }
+    let mut family = subnets.iter().filter(|net| net.addr().is_ipv4() == address.is_ipv4());
+    match (family.next(), family.next()) {
+        (Some(&only), None) => Some(only),
+        _ => None,
+    }
 }

@@ -12,7 +12,7 @@ use weft_dataplane::runtime::{AttachError, CaptureFilter, FdbRow};
 use weft_dataplane::tables::{PortId, SegmentId, TablesError, TablesSpec};
 
 use crate::error::{Code, Explain};
-use crate::sandbox::{Netns, Plug, SandboxError};
+use crate::sandbox::{Birth, Netns, Plug, SandboxError};
 use crate::underlay::Reach;
 
 /// The packet side. Every call may block for as long as the kernel takes, so none is made on an async thread.
@@ -22,6 +22,9 @@ pub trait Plane: Send + Sync + 'static {
     /// # Errors
     /// [`PlaneError::Tables`]; the former truth stays.
     fn publish(&self, tables: &TablesSpec) -> Result<(), PlaneError>;
+
+    /// The ports that an adopted packet process serves already; none if it was started by this plane.
+    fn ports(&self) -> Vec<ServedPort>;
 
     /// Creates the TAP `tap_name` in the host's namespace and lets the workers serve it as `port`.
     ///
@@ -35,8 +38,15 @@ pub trait Plane: Send + Sync + 'static {
     /// [`PlaneError::Sandbox`]; [`Plane::close_port`] undoes what was done.
     fn plug(&self, netns: &Netns, tap_name: &str, plug: &Plug) -> Result<Vec<String>, PlaneError>;
 
-    /// Takes `port` from the workers and removes its TAP, wherever that is; returns when both are done.
+    /// Takes `port` from the workers and removes its TAP, wherever that is; returns when both are done. Nothing happens
+    /// if it is not served.
     fn close_port(&self, port: PortId);
+
+    /// Brings up the loopback of the sandbox.
+    ///
+    /// # Errors
+    /// [`PlaneError::Sandbox`].
+    fn loopback_up(&self, netns: &Netns) -> Result<(), PlaneError>;
 
     /// Opens the namespace at `path`.
     ///
@@ -44,6 +54,14 @@ pub trait Plane: Send + Sync + 'static {
     /// [`PlaneError::Sandbox`].
     fn open_sandbox(&self, path: &Path) -> Result<Netns, PlaneError> {
         Ok(Netns::open(path)?)
+    }
+
+    /// What tells the namespace from every other there ever was.
+    ///
+    /// # Errors
+    /// [`PlaneError::Sandbox`].
+    fn birth(&self, netns: &Netns) -> Result<Birth, PlaneError> {
+        Ok(netns.birth()?)
     }
 
     /// A snapshot of what the host's addresses and routes occupy.
@@ -67,6 +85,15 @@ pub trait Plane: Send + Sync + 'static {
 
     /// How the underlay is driven, if there is one.
     fn underlay(&self) -> Option<UnderlayReport>;
+}
+
+/// A port that the packet process serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedPort {
+    /// The port.
+    pub port: PortId,
+    /// The name that its TAP was made under ([`Plane::open_port`]).
+    pub tap: String,
 }
 
 /// Answers what of the host overlaps a subnet.

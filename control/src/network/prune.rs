@@ -1,29 +1,26 @@
 //! Removing what nobody uses.
 
-use super::{Manager, Snapshot};
-
-/// Networks that are there from the start and stay, whatever is pruned.
-pub const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
+use super::networks::PREDEFINED;
+use super::{Manager, NetworkError, Record, Snapshot};
 
 impl Manager {
-    /// Removes every network without endpoints but the [`PREDEFINED`]; gives what they were. Nobody can connect to one in
-    /// between: looking and removing is one change.
+    /// Removes every network without endpoints but the [`PREDEFINED`] one; gives what they were. Nobody can connect to one
+    /// in between: looking and removing is one change.
+    ///
+    /// # Errors
+    /// What the store says; the networks before the one that failed are gone.
     #[must_use = "what was removed is to be told"]
-    pub fn prune(&self) -> Vec<Snapshot> {
-        let mut book = self.book();
-        let unused = book.networks.values().filter(|record| {
-            record.endpoints.is_empty() && !PREDEFINED.contains(&record.network.name.as_str())
-        });
-        let pruned: Vec<Snapshot> = unused.map(super::Record::snapshot).collect();
-        if pruned.is_empty() {
-            return pruned;
-        }
+    pub fn prune(&self) -> Result<Vec<Snapshot>, NetworkError> {
+        let mut book = self.open_book()?;
+        let unused = |record: &&Record| {
+            record.endpoints().next().is_none() && record.network.name.as_str() != PREDEFINED
+        };
+        let pruned: Vec<Snapshot> = book.networks().filter(unused).map(Record::snapshot).collect();
         for snapshot in &pruned {
-            book.networks.remove(&snapshot.network.name);
+            self.finish_removal(&mut book, &snapshot.network.name, snapshot.network.id)?;
             tracing::info!(network = %snapshot.network.name, "network pruned");
         }
-        self.publish_removal(&book);
-        pruned
+        Ok(pruned)
     }
 }
 
@@ -48,9 +45,9 @@ mod tests {
         let names = |snapshots: Vec<crate::network::Snapshot>| {
             snapshots.iter().map(|s| s.network.name.to_string()).collect::<Vec<_>>()
         };
-        assert_eq!(names(manager.prune()), ["empty", "void"]);
+        assert_eq!(names(manager.prune().unwrap()), ["empty", "void"]);
         assert_eq!(names(manager.networks()), ["bridge", "full"]);
         assert_eq!(plane.world(|world| world.tables.segments.len()), 2, "the packet side knows");
-        assert!(manager.prune().is_empty());
+        assert!(manager.prune().unwrap().is_empty());
     }
 }

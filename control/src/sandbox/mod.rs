@@ -27,5 +27,5 @@ pub mod topology;
 pub use error::SandboxError;
 pub use link::Link;
 pub use named::NamedNetns;
-pub use netns::{Netns, NetnsId};
-pub use plug::{IFNAME_MAX, Plug, Plugged, check_ifname, plug};
+pub use netns::{Birth, Netns, NetnsId};
+pub use plug::{IFNAME_MAX, Plug, Plugged, check_ifname, loopback_up, plug};

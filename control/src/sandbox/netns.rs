@@ -5,11 +5,17 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde::{Deserialize, Serialize};
 
 use super::{Link, SandboxError};
+
+/// A text that is another after every start of the machine.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// File system magic of nsfs, the file system of the namespace files (`statfs(2)`).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
@@ -21,6 +27,16 @@ pub struct NetnsId {
     pub dev: u64,
     /// The namespace's number, as in `net:[4026531840]`.
     pub ino: u64,
+}
+
+/// Which namespace it is among all there ever were: the number of a dead one is given to another, its birth is not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Birth {
+    /// The boot of the machine it was born in, `/proc/sys/kernel/random/boot_id`.
+    pub boot: String,
+    /// The kernel's cookie for it, unique within a boot; 0 before Linux 5.14, which has none.
+    pub cookie: u64,
 }
 
 /// An open network namespace. Keeps the namespace alive: do not hold it longer than the work takes.
@@ -91,6 +107,23 @@ impl Netns {
         self.id
     }
 
+    /// What tells it from every other namespace, dead ones included.
+    ///
+    /// # Errors
+    /// [`SandboxError::Enter`], or [`SandboxError::Open`] when `/proc` or a descriptor cannot be had.
+    pub fn birth(&self) -> Result<Birth, SandboxError> {
+        let failed = |source| SandboxError::Open { path: self.path.clone(), source };
+        let cookie = self.run(|| {
+            let socket = UnixDatagram::unbound()?;
+            match weft_dataplane::io::netns::cookie(&socket) {
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::NOPROTOOPT) => Ok(0),
+                other => other,
+            }
+        })?;
+        let boot = std::fs::read_to_string(BOOT_ID).map_err(failed)?;
+        Ok(Birth { boot: boot.trim().to_owned(), cookie: cookie.map_err(failed)? })
+    }
+
     /// Runs `f` inside the namespace, on a thread that ends afterwards, and waits for it. A panic of `f` is passed on.
     ///
     /// Sockets, processes and descriptors that `f` makes belong to this namespace and stay there. Blocks the caller: from
@@ -138,9 +171,7 @@ impl Netns {
         let path = path.to_owned();
         match source.kind() {
             // ESRCH: the process of /proc/PID has gone between two steps.
-            _ if source.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
-                SandboxError::NotFound { path }
-            }
+            _ if source.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => SandboxError::NotFound { path },
             io::ErrorKind::NotFound => SandboxError::NotFound { path },
             io::ErrorKind::NotADirectory => SandboxError::NotFound { path },
             _ => SandboxError::Open { path, source },

@@ -56,11 +56,24 @@ pub fn check_ifname(ifname: &str) -> Result<(), SandboxError> {
     Err(SandboxError::BadIfname { ifname: ifname.to_owned() })
 }
 
+/// Brings up the loopback of `netns`.
+///
+/// # Errors
+/// The kernel's refusal.
+pub async fn loopback_up(netns: &Netns) -> Result<(), SandboxError> {
+    let inside = netns.link()?;
+    let index = inside.index_of("lo").await?;
+    inside.up(index).await
+}
+
 /// Moves the TAP `tap_name` from the calling thread's namespace into `netns` and makes it what `plug` says, up and
 /// running.
 ///
 /// After an error the TAP may be in either namespace, half set up. The caller closes its descriptors, which removes the
 /// link with everything on it; nothing else is ever created here.
+///
+/// It is not created where it will stand, although the move is what takes longest here: a TAP's descriptors keep the
+/// namespace alive that they were opened in, and the death of a container would go unseen.
 ///
 /// # Errors
 /// [`SandboxError::BadIfname`], [`SandboxError::IfnameTaken`], [`SandboxError::Ipv6Disabled`], or the kernel's refusal.

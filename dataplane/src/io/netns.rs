@@ -1,8 +1,9 @@
-//! The two questions about network namespaces that only an unsafe call can ask.
+//! The questions about network namespaces that only an unsafe call can ask.
 //!
 //! Entering an existing namespace is safe (`setns` through rustix) and therefore lives with its user.
 
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd};
 
 /// Gives the calling thread a new, empty network namespace; other threads stay where they are.
@@ -33,4 +34,21 @@ pub fn is_network(fd: impl AsFd) -> io::Result<bool> {
         -1 => Err(io::Error::last_os_error()),
         kind => Ok(kind == libc::CLONE_NEWNET),
     }
+}
+
+/// The cookie of the network namespace that `socket` was made in: a number that no other namespace has or had since the
+/// machine was started (`SO_NETNS_COOKIE`, Linux 5.14).
+///
+/// # Errors
+/// `ENOPROTOOPT` on older kernels.
+#[allow(unsafe_code)]
+pub fn cookie(socket: impl AsFd) -> io::Result<u64> {
+    let mut cookie = 0u64;
+    let mut len = mem::size_of::<u64>() as libc::socklen_t;
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the option writes at most `len` bytes, which is the size of `cookie`; the descriptor is borrowed, hence open.
+    let outcome = unsafe {
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_NETNS_COOKIE, (&raw mut cookie).cast(), &raw mut len)
+    };
+    if outcome == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }

@@ -22,11 +22,12 @@ use crate::network::{Manager, NetworkError};
 pub(super) const OPENAPI: &str = include_str!("../openapi.json");
 
 /// Every path of the API, and what its methods do.
-pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Daemon>>); 13] {
+pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Daemon>>); 14] {
     [
         ("/v1/openapi.json", get(openapi)),
         ("/v1/status", get(status)),
         ("/v1/nodes", get(nodes)),
+        ("/v1/doctor", get(doctor)),
         ("/v1/stats", get(packets::stats)),
         ("/v1/networks", get(networks::networks).post(networks::create)),
         ("/v1/networks/{key}", get(networks::network).delete(networks::remove)),
@@ -89,6 +90,11 @@ async fn status(State(daemon): Context) -> Result<Response, Refusal> {
         })
     });
     Ok(json(StatusCode::OK, &status.await?))
+}
+
+async fn doctor(State(daemon): Context) -> Result<Response, Refusal> {
+    let findings = blocking(&daemon, |manager| Ok(manager.doctor()));
+    Ok(json(StatusCode::OK, &findings.await?))
 }
 
 async fn nodes(State(daemon): Context) -> Result<Response, Refusal> {

@@ -35,8 +35,9 @@ pub(super) async fn remove(State(daemon): Context, Named(key): Named<String>) ->
 }
 
 pub(super) async fn prune(State(daemon): Context) -> Result<Response, Refusal> {
-    let pruned =
-        blocking(&daemon, |manager| Ok(manager.prune().iter().map(|s| tell(manager, s)).collect::<Vec<_>>()));
+    let pruned = blocking(&daemon, |manager| {
+        Ok(manager.prune()?.iter().map(|s| tell(manager, s)).collect::<Vec<_>>())
+    });
     Ok(json(StatusCode::OK, &pruned.await?))
 }
 

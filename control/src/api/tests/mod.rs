@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::types::{EndpointRequest, NetworkRequest, Problem};
 use super::*;
-use crate::error::Code;
+use crate::error::{Code, Explain};
 use crate::health::{Health, Phase};
 use crate::model::Name;
 use crate::network::Manager;
@@ -294,4 +294,23 @@ async fn the_end_closes_connections_and_removes_the_socket() {
     while let Ok(Some(_)) = capture.next().await {}
     assert!(!path.exists());
     assert!(matches!(client.status().await, Err(ClientError::Unreachable { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_clients_that_want_one_thing_one_gets_it_and_the_other_a_conflict() {
+    let api = Api::start();
+    let wanted = || EndpointRequest { ip: Some([10, 1, 0, 77].into()), ..endpoint("web") };
+    let (networks, other) = (network("blue"), Client::new(api.socket()));
+    let (one, two) = tokio::join!(api.client.create_network(&networks), other.create_network(&networks));
+    let (first, second) = (wanted(), EndpointRequest { name: endpoint("db").name, ..wanted() });
+    let (three, four) = tokio::join!(api.client.connect("blue", &first), other.connect("blue", &second));
+    let networks = [one.map(drop), two.map(drop)];
+    let endpoints = [three.map(drop), four.map(drop)];
+    for outcomes in [networks, endpoints] {
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+        for error in outcomes.into_iter().filter_map(Result::err) {
+            assert_eq!(error.code(), Code::Conflict, "{error}");
+        }
+    }
+    assert_eq!(api.client.doctor().await.unwrap(), []);
 }

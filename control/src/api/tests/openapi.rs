@@ -176,6 +176,7 @@ async fn requests_and_answers_are_what_the_document_says() {
         ("get", "/v1/openapi.json", "/v1/openapi.json", "", "200"),
         ("get", "/v1/status", "/v1/status", "", "200"),
         ("get", "/v1/nodes", "/v1/nodes", "", "200"),
+        ("get", "/v1/doctor", "/v1/doctor", "", "200"),
         ("get", "/v1/stats", "/v1/stats", "", "200"),
         ("get", "/v1/networks", "/v1/networks", "", "200"),
         ("get", "/v1/networks/{key}", "/v1/networks/blue", "", "200"),

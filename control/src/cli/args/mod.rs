@@ -81,6 +81,8 @@ pub(super) enum Command {
     Daemon(DaemonArgs),
     /// What the daemon is and does
     Status,
+    /// What differs from what there should be, and what to do about it; exit code 1 if anything does
+    Doctor,
     /// Packet counters, whole and per network, and why frames were dropped
     Stats,
     /// Create, look at, and remove networks; connect namespaces to them

@@ -16,8 +16,10 @@ use weft_dataplane::wire::{MacAddr, Vni};
 use super::envelope::{Document, moment, text};
 use super::{CatalogError, Claim, Key, keys};
 use crate::ipam::{Holder, Lease, Policy, PoolSpec, UlaPrefix};
-use crate::model::{Driver, Endpoint, Id, IfName, Name, Network, Sandbox, Subnet, parse_options};
-use crate::sandbox::NetnsId;
+use crate::model::{
+    Driver, Endpoint, EndpointState, Id, IfName, Interface, Name, Network, Sandbox, Subnet, parse_options,
+};
+use crate::sandbox::{Birth, NetnsId};
 
 /// Who owns what the document's key names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,13 +104,28 @@ pub struct EndpointDocument {
     pub node: Name,
     /// Its name.
     pub name: Name,
-    /// Its number in that host's dataplane.
-    pub port: u32,
+    /// How far it has come.
+    pub state: EndpointState,
     /// The path its namespace was named by.
     pub netns: PathBuf,
     /// Device and inode of the namespace; they mean nothing after a reboot.
     pub netns_id: (u64, u64),
-    /// What it is called there.
+    /// What tells the namespace from every other.
+    pub netns_birth: Birth,
+    /// What it has there, if its network gives interfaces.
+    pub interface: Option<InterfaceDocument>,
+    /// When it was connected, in nanoseconds since 1970.
+    #[serde(with = "moment")]
+    pub created: SystemTime,
+}
+
+/// An endpoint's interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InterfaceDocument {
+    /// Its number in its host's dataplane.
+    pub port: u32,
+    /// What it is called in its namespace.
     pub ifname: IfName,
     /// Its MAC address.
     #[serde(with = "text")]
@@ -117,9 +134,6 @@ pub struct EndpointDocument {
     pub addresses: Vec<IpNet>,
     /// Its default routes.
     pub gateways: Vec<IpAddr>,
-    /// When it was connected, in nanoseconds since 1970.
-    #[serde(with = "moment")]
-    pub created: SystemTime,
 }
 
 macro_rules! documents {
@@ -229,13 +243,11 @@ impl EndpointDocument {
             network,
             node: node.clone(),
             name: endpoint.name.clone(),
-            port: endpoint.port.0,
+            state: endpoint.state,
             netns: endpoint.sandbox.path.clone(),
             netns_id: (endpoint.sandbox.key.dev, endpoint.sandbox.key.ino),
-            ifname: endpoint.ifname.clone(),
-            mac: endpoint.mac,
-            addresses: endpoint.addresses.clone(),
-            gateways: endpoint.gateways.clone(),
+            netns_birth: endpoint.sandbox.birth.clone(),
+            interface: endpoint.interface.as_ref().map(InterfaceDocument::of),
             created: endpoint.created,
         }
     }
@@ -244,15 +256,13 @@ impl EndpointDocument {
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
         let (dev, ino) = self.netns_id;
+        let key = NetnsId { dev, ino };
         Endpoint {
             id: self.id,
             name: self.name.clone(),
-            port: PortId(self.port),
-            sandbox: Sandbox { path: self.netns.clone(), key: NetnsId { dev, ino } },
-            ifname: self.ifname.clone(),
-            mac: self.mac,
-            addresses: self.addresses.clone(),
-            gateways: self.gateways.clone(),
+            state: self.state,
+            sandbox: Sandbox { path: self.netns.clone(), key, birth: self.netns_birth.clone() },
+            interface: self.interface.as_ref().map(InterfaceDocument::interface),
             created: self.created,
         }
     }
@@ -260,18 +270,44 @@ impl EndpointDocument {
     /// Its addresses, as [`crate::ipam::Pool::restore`] wants them.
     pub fn leases(&self) -> impl Iterator<Item = Lease> {
         let holder = || Holder { id: self.id, name: self.name.clone() };
-        self.addresses.iter().map(move |net| Lease { address: net.addr(), holder: holder() })
+        self.addresses().iter().map(move |net| Lease { address: net.addr(), holder: holder() })
     }
 
     /// What it has that nobody else on its network may have, and where that stands.
     pub(super) fn claims(&self) -> Vec<(Key, Claim)> {
         let name = (keys::endpoint_name(self.network, &self.name), Claim::EndpointName(self.name.clone()));
-        let mac = (keys::mac(self.network, self.mac), Claim::Mac(self.mac));
+        let mac = self.interface.as_ref().map(|i| (keys::mac(self.network, i.mac), Claim::Mac(i.mac)));
         let address = |net: &IpNet| (keys::address(self.network, net.addr()), Claim::Address(net.addr()));
-        [name, mac].into_iter().chain(self.addresses.iter().map(address)).collect()
+        std::iter::once(name).chain(self.addresses().iter().map(address)).chain(mac).collect()
+    }
+
+    fn addresses(&self) -> &[IpNet] {
+        self.interface.as_ref().map_or(&[], |interface| &interface.addresses)
     }
 
     pub(super) fn claim(&self) -> ClaimDocument {
         ClaimDocument { owner: self.id, name: self.name.clone() }
+    }
+}
+
+impl InterfaceDocument {
+    fn of(interface: &Interface) -> Self {
+        Self {
+            port: interface.port.0,
+            ifname: interface.ifname.clone(),
+            mac: interface.mac,
+            addresses: interface.addresses.clone(),
+            gateways: interface.gateways.clone(),
+        }
+    }
+
+    fn interface(&self) -> Interface {
+        Interface {
+            port: PortId(self.port),
+            ifname: self.ifname.clone(),
+            mac: self.mac,
+            addresses: self.addresses.clone(),
+            gateways: self.gateways.clone(),
+        }
     }
 }

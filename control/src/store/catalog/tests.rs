@@ -7,11 +7,12 @@ use proptest::prelude::*;
 use weft_dataplane::tables::SegmentId;
 use weft_dataplane::wire::{MacAddr, Vni};
 
-use super::documents::{ClaimDocument, SubnetDocument};
+use super::documents::{ClaimDocument, InterfaceDocument, SubnetDocument};
 use super::*;
 use crate::error::{Code, Explain, Problem};
 use crate::ipam::{Policy, Pool, UlaPrefix};
-use crate::model::{Driver, IfName, Network, Subnet};
+use crate::model::{Driver, EndpointState, IfName, Network, Subnet};
+use crate::sandbox::Birth;
 use crate::store::{MemoryStore, RedbStore};
 
 pub(in crate::store) fn catalog() -> Catalog {
@@ -62,16 +63,20 @@ pub(in crate::store) fn endpoint(network: u8, n: u8, last: u8) -> EndpointDocume
         network: id(network),
         node: name("host-a"),
         name: name(&format!("e{n}")),
-        port: n.into(),
+        state: EndpointState::Attached,
         netns: format!("/run/netns/c{n}").into(),
         netns_id: (4, u64::MAX),
-        ifname: IfName::eth(0),
-        mac: MacAddr([2, 0x42, 10, network, 0, n]),
-        addresses: vec![
-            format!("10.{network}.0.{last}/24").parse().unwrap(),
-            format!("fd00:{network}::{last}/64").parse().unwrap(),
-        ],
-        gateways: vec![ip(&format!("10.{network}.0.1"))],
+        netns_birth: Birth { boot: "5d1c".into(), cookie: n.into() },
+        interface: Some(InterfaceDocument {
+            port: n.into(),
+            ifname: IfName::eth(0),
+            mac: MacAddr([2, 0x42, 10, network, 0, n]),
+            addresses: vec![
+                format!("10.{network}.0.{last}/24").parse().unwrap(),
+                format!("fd00:{network}::{last}/64").parse().unwrap(),
+            ],
+            gateways: vec![ip(&format!("10.{network}.0.1"))],
+        }),
         created: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
     }
 }
@@ -174,8 +179,10 @@ fn what_an_endpoint_has_no_other_of_its_network_gets() {
     let owner = Some(name("e3"));
     let same_name = EndpointDocument { name: name("e3"), ..endpoint(1, 4, 4) };
     assert_eq!(taken(catalog.create_endpoint(&same_name)), (Claim::EndpointName(name("e3")), owner.clone()));
-    let same_mac = EndpointDocument { mac: endpoint(1, 3, 3).mac, ..endpoint(1, 4, 4) };
-    assert_eq!(taken(catalog.create_endpoint(&same_mac)), (Claim::Mac(same_mac.mac), owner.clone()));
+    let mut same_mac = endpoint(1, 4, 4);
+    let mac = endpoint(1, 3, 3).interface.unwrap().mac;
+    same_mac.interface.as_mut().unwrap().mac = mac;
+    assert_eq!(taken(catalog.create_endpoint(&same_mac)), (Claim::Mac(mac), owner.clone()));
     let same_address = endpoint(1, 4, 3);
     assert_eq!(taken(catalog.create_endpoint(&same_address)), (Claim::Address(ip("10.1.0.3")), owner));
     catalog.create_endpoint(&endpoint(2, 3, 3)).unwrap();
@@ -250,7 +257,7 @@ fn an_update_keeps_what_was_claimed() {
     assert_eq!(contents(&catalog).endpoints[0], moved);
     for change in [
         |e: &mut EndpointDocument| e.name = name("other"),
-        |e: &mut EndpointDocument| e.addresses.truncate(1),
+        |e: &mut EndpointDocument| e.interface.as_mut().unwrap().addresses.truncate(1),
         |e: &mut EndpointDocument| e.id = id(7),
     ] {
         assert!(matches!(
