@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod model;
 pub mod network;
 pub mod notify;
+pub mod packet;
 pub mod sandbox;
 pub mod store;
 pub mod underlay;

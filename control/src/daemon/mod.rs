@@ -1,14 +1,14 @@
 //! `weft daemon`: everything together, in the order it starts and ends.
 //!
 //! ```text
-//! privileges > host facts > directories and lock > dataplane > uplink > API socket > ready
+//! privileges > host facts > directories and lock > packet process > uplink > API socket > ready
 //! SIGHUP     > the configuration, again ([`reload`])
-//! SIGTERM    > API socket > networks and endpoints > dataplane > the end
+//! SIGTERM    > API socket > networks and endpoints > packet process > the end
 //! ```
 //!
-//! One process holds control and packets: the dataplane's threads beside the async runtime. Whatever was made ends with
-//! its descriptor, so that even a daemon that is killed leaves no interface behind; what remains then is the socket's
-//! name, which the next daemon replaces.
+//! Packets are another process's ([`crate::packet`]), which goes on when this one is killed and which the next daemon
+//! finds. Whatever was made ends with its descriptor, so that no interface is left when both processes are gone; what
+//! remains when both were killed are the names of their sockets, which the next daemon replaces.
 //!
 //! A state directory has one daemon: a lock is held in it as long as the process lives, and a second daemon refuses.
 
@@ -20,11 +20,12 @@ mod signals;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use weft_dataplane::runtime::{self, Event, Handle, StartError, UnderlayConfig};
+use weft_dataplane::runtime::{Event, StartError, UnderlayConfig, worker_count};
 
 pub use error::DaemonError;
 pub use reload::Loader;
@@ -33,7 +34,8 @@ use crate::api::{self, Server};
 use crate::config::{Config, Underlay};
 use crate::health::{Health, Phase};
 use crate::log::Log;
-use crate::network::{HostPlane, Manager};
+use crate::network::{HostPlane, Manager, ServedPort};
+use crate::packet::{self, Dataplane};
 use crate::sandbox::host::{HostNets, check_privileges, check_tun};
 use crate::underlay::{self, Outlook, Plan};
 use crate::{metrics, notify};
@@ -44,11 +46,21 @@ use signals::{Asked, Signals};
 /// How long requests that are still under way at the end may take.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Runs a daemon until SIGTERM or SIGINT, and removes all it made. SIGHUP has `load` read the configuration again.
+/// What becomes of networks and endpoints when the daemon is told to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AtEnd {
+    /// They are removed, and the packet process ends.
+    #[default]
+    RemoveAll,
+    /// The packet process goes on forwarding, for the next daemon to adopt.
+    LeaveForwarding,
+}
+
+/// Runs a daemon until SIGTERM or SIGINT. SIGHUP has `load` read the configuration again.
 ///
 /// # Errors
-/// [`DaemonError`]; nothing is left behind.
-pub fn run(config: &Config, log: Log, load: Loader) -> Result<(), DaemonError> {
+/// [`DaemonError`]; nothing is left behind but a packet process that was there before.
+pub fn run(config: &Config, log: Log, load: Loader, at_end: AtEnd) -> Result<(), DaemonError> {
     check_privileges()?;
     check_tun()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -61,22 +73,35 @@ pub fn run(config: &Config, log: Log, load: Loader) -> Result<(), DaemonError> {
     make_directory(&config.run_dir, 0o755)?;
     let _lock = Lock::take(&config.state_dir)?;
 
-    let dataplane = Arc::new(Handle::start(dataplane_config(config, underlay.as_ref()))?);
-    let events = dataplane.events();
+    let (dataplane, events) = Dataplane::open(packet_options(config, underlay.as_ref())?, claims)?;
+    let dataplane = Arc::new(dataplane);
     let outlook = runtime.block_on(start_uplink(config, underlay.as_ref(), &dataplane))?;
-    let plane = HostPlane::new(dataplane, runtime.handle().clone(), outlook);
+    let plane = HostPlane::new(Arc::clone(&dataplane), runtime.handle().clone(), outlook);
     let manager = Arc::new(Manager::new(Box::new(plane), underlay, config.peers.clone())?);
     let witness = Arc::downgrade(&manager);
     std::thread::Builder::new()
         .name("weft-events".into())
-        .spawn(move || watch(events.iter(), &witness))
+        .spawn(move || watch(events, &witness))
         .map_err(DaemonError::io("start the event thread"))?;
 
     runtime.block_on(serve(config, log, load, &manager))?;
-    tracing::info!("stopping");
-    manager.close();
+    tracing::info!(?at_end, "stopping");
+    match at_end {
+        AtEnd::RemoveAll => {
+            manager.close();
+            dataplane.close();
+        }
+        AtEnd::LeaveForwarding => dataplane.leave(),
+    }
     runtime.shutdown_timeout(FAREWELL);
     Ok(())
+}
+
+/// Whether we know the `ports` that a packet process of an earlier daemon serves. If not, it is told to end and they go
+/// with it. Networks live in the memory of the daemon that made them, so none is known at the start.
+fn claims(ports: &[ServedPort]) -> bool {
+    tracing::debug!(ports = ports.len(), "no network of an earlier daemon is known");
+    false
 }
 
 /// Serves the API and the metrics until a signal says to end.
@@ -128,7 +153,7 @@ fn log_ready(config: &Config, manager: &Manager, socket: &Path) {
 }
 
 /// Passes on what the dataplane says unasked, until either side is gone.
-fn watch(events: impl Iterator<Item = Event>, manager: &Weak<Manager>) {
+fn watch(events: Receiver<Event>, manager: &Weak<Manager>) {
     for event in events {
         let Some(manager) = manager.upgrade() else { return };
         match event {
@@ -141,7 +166,7 @@ fn watch(events: impl Iterator<Item = Event>, manager: &Weak<Manager>) {
 async fn start_uplink(
     config: &Config,
     underlay: Option<&Underlay>,
-    dataplane: &Arc<Handle>,
+    dataplane: &Arc<Dataplane>,
 ) -> Result<Outlook, StartError> {
     let Some(underlay) = underlay else { return Ok(Outlook::default()) };
     let plan = Plan {
@@ -153,13 +178,14 @@ async fn start_uplink(
     Ok(underlay::start(plan, dataplane).await?)
 }
 
-fn dataplane_config(config: &Config, underlay: Option<&Underlay>) -> runtime::Config {
+fn packet_options(config: &Config, underlay: Option<&Underlay>) -> Result<packet::Options, StartError> {
     let underlay = underlay.map(|underlay| UnderlayConfig {
         address: underlay.address,
         port: config.underlay_port,
         mode: config.underlay_mode,
     });
-    runtime::Config { workers: config.workers, underlay }
+    let workers = worker_count(config.workers)?;
+    Ok(packet::Options { run_dir: config.run_dir.clone(), workers, underlay })
 }
 
 fn make_directory(path: &Path, mode: u32) -> Result<(), DaemonError> {

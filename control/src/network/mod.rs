@@ -35,7 +35,7 @@ use weft_dataplane::tables::{PORTS_MAX, PortId, SEGMENTS_MAX};
 
 pub use error::NetworkError;
 pub use host::HostPlane;
-pub use plane::{Capture, Occupied, Plane, PlaneError, Traffic, TrafficReport, UnderlayReport};
+pub use plane::{Capture, Occupied, Plane, PlaneError, ServedPort, Traffic, TrafficReport, UnderlayReport};
 pub use prune::PREDEFINED;
 pub use request::{EndpointRequest, NetworkRequest};
 

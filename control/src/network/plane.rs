@@ -8,10 +8,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 use weft_dataplane::io::tap::TapError;
 use weft_dataplane::io::udp::Mode;
+use weft_dataplane::runtime::remote::RemoteError;
 use weft_dataplane::runtime::{AttachError, CaptureFilter, FdbRow};
 use weft_dataplane::tables::{PortId, SegmentId, TablesError, TablesSpec};
 
 use crate::error::{Code, Explain};
+use crate::packet::{PacketError, Report};
 use crate::sandbox::{Netns, Plug, SandboxError};
 use crate::underlay::Reach;
 
@@ -37,6 +39,17 @@ pub trait Plane: Send + Sync + 'static {
 
     /// Takes `port` from the workers and removes its TAP, wherever that is; returns when both are done.
     fn close_port(&self, port: PortId);
+
+    /// The ports that are served already. Before anything was opened they are those of an earlier daemon, whose packet
+    /// process was adopted; a packet side that ends with this process has none then.
+    fn ports(&self) -> Vec<ServedPort> {
+        Vec::new()
+    }
+
+    /// How the packet process fares; this one, unless there is another.
+    fn process(&self) -> Report {
+        Report { pid: Some(std::process::id()), ..Report::default() }
+    }
 
     /// Opens the namespace at `path`.
     ///
@@ -67,6 +80,15 @@ pub trait Plane: Send + Sync + 'static {
 
     /// How the underlay is driven, if there is one.
     fn underlay(&self) -> Option<UnderlayReport>;
+}
+
+/// A port that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedPort {
+    /// Its id.
+    pub port: PortId,
+    /// The name its TAP was created under; the link may have been moved and renamed since.
+    pub tap: String,
 }
 
 /// Answers what of the host overlaps a subnet.
@@ -136,6 +158,19 @@ pub enum PlaneError {
     /// The sandbox refused.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// The packet process does not do it.
+    #[error(transparent)]
+    Packet(PacketError),
+}
+
+impl From<PacketError> for PlaneError {
+    fn from(error: PacketError) -> Self {
+        match error {
+            PacketError::Remote(RemoteError::Tables(error)) => Self::Tables(error),
+            PacketError::Remote(RemoteError::Attach(error)) => Self::Attach(error),
+            other => Self::Packet(other),
+        }
+    }
 }
 
 impl Explain for PlaneError {
@@ -146,7 +181,8 @@ impl Explain for PlaneError {
             Self::Sandbox(SandboxError::NotNetns { .. } | SandboxError::BadIfname { .. }) => {
                 Code::InvalidArgument
             }
-            Self::Tables(TablesError::TooMany { .. }) => Code::Exhausted,
+            Self::Tables(TablesError::TooMany { .. })
+            | Self::Packet(PacketError::Remote(RemoteError::NoDescriptors)) => Code::Exhausted,
             _ => Code::Failed,
         }
     }

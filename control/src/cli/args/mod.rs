@@ -79,6 +79,9 @@ pub(super) enum Command {
     Demo,
     /// Run the daemon in the foreground, until SIGTERM
     Daemon(DaemonArgs),
+    /// Carry packets for the daemon, which starts this itself
+    #[command(hide = true)]
+    Dataplane,
     /// What the daemon is and does
     Status,
     /// Packet counters, whole and per network, and why frames were dropped
@@ -155,6 +158,9 @@ pub(super) struct DaemonArgs {
     /// The configuration file; /etc/weft/config.toml is read if it exists and none is named
     #[arg(long, env = "WEFT_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+    /// Go on forwarding when told to end, until the next daemon takes over
+    #[arg(long)]
+    pub(super) live_restore: bool,
     /// Set one configuration key, for example underlay.port=4790 (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
