@@ -12,6 +12,7 @@
 //! hostile       any bytes at all               refusals    bad input: exit code, one line, nothing half-made
 //! api           the socket and HTTP            capture     what `weft capture` writes
 //! churn         many at once, many in a row, a crash
+//! processes     control and packets: either dies, both die, neither may do more than it must
 //! demo          `weft demo`, also interrupted                 rig         the rig against the kernel's vxlan
 //! surfaces      signals, notifications, metrics, logs, strangers at the socket
 //! uplink        underlay mode tunnel-gso, chosen, healing, gone without trace
@@ -25,6 +26,7 @@ mod demo;
 mod endpoints;
 mod hostile;
 mod isolation;
+mod processes;
 mod receive;
 mod refusals;
 mod rig;

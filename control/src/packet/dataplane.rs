@@ -137,7 +137,10 @@ impl Dataplane {
 
     /// Stops serving `port`. When this returns, every descriptor of its TAP is closed.
     pub fn detach(&self, port: PortId) {
-        self.shared.tell(|memory| drop(memory.taps.remove(&port)), |client, _| client.detach(port));
+        let mut tap = None;
+        self.shared.tell(|memory| tap = memory.taps.remove(&port), |client, _| client.detach(port));
+        // Last, and without the lock: here the kernel removes the link, which takes its time.
+        drop(tap);
     }
 
     /// The counters; while there is no packet process, as they were last read.

@@ -188,12 +188,15 @@ fn underlay_and_uplink_come_back_too() {
     assert!(Sockets::open(address, config.port, Mode::Udp, 1).is_ok());
 }
 
+/// One request.
+type Step<'a> = &'a dyn Fn(&mut Client) -> Result<(), RemoteError>;
+
 #[test]
 fn a_client_may_leave_between_any_two_requests() {
     for done in 0..4 {
         let (process, mut client) = Process::start();
         let ((a, wire_a), (b, wire_b)) = (tap("wfa"), tap("wfb"));
-        let steps: [&dyn Fn(&mut Client) -> Result<(), RemoteError>; 3] =
+        let steps: [Step<'_>; 3] =
             [&|client| client.publish(&tables(&[A, B])), &|client| client.attach(A, &a), &|client| {
                 client.attach(B, &b)
             }];
