@@ -71,7 +71,7 @@ fn told(error: &RemoteError) -> String {
 }
 
 /// What speaks against adopting it.
-fn misfit(
+pub(super) fn misfit(
     inventory: &Inventory,
     options: &Options,
     claims: impl FnOnce(&[ServedPort]) -> bool,

@@ -217,6 +217,12 @@ impl Dataplane {
         self.shared.ask(|client, _| client.capture(filter, labels.to_vec()))
     }
 
+    /// Whether it was closed or left.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.shared.lock().ending
+    }
+
     /// Leaves the packet process to the next daemon: it goes on forwarding.
     pub fn leave(&self) {
         self.end(|_| ());

@@ -56,7 +56,7 @@ fn feed(
 }
 
 /// A socket that has its name but does not listen yet: nobody can connect before its permissions are right.
-fn bind(path: &Path) -> io::Result<OwnedFd> {
+pub(super) fn bind(path: &Path) -> io::Result<OwnedFd> {
     remove(path)?;
     let flags = SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;

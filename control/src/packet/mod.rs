@@ -84,3 +84,6 @@ pub fn run() -> Result<(), PacketError> {
     }
     Ok(serve(UnixStream::from(socket))?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,8 @@ fn when_it_is_told_to_end_the_packet_process_ends_too() {
     let packets = rig.near.dataplane();
     assert_eq!(rig.near.terminate().code(), Some(0), "{}", rig.near.stderr());
     assert!(is_gone(packets));
+    let log = rig.near.stderr();
+    assert!(!log.contains("WARN") && !log.contains("panicked"), "{log}");
     assert_eq!(rig.a.ns.links(), ["lo"]);
     assert_eq!(rig.host().links(), ["lo", UPLINK]);
     assert_eq!(sockets_in(&rig.near.directory().join("run")), [""; 0]);
