@@ -2,20 +2,18 @@
 
 use std::fmt;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use weft_dataplane::io::tap::Tap;
 use weft_dataplane::io::udp::Sockets;
 use weft_dataplane::io::uplink::Uplink;
-use weft_dataplane::runtime::remote::{Client, RemoteCapture, RemoteError};
+use weft_dataplane::runtime::remote::{Client, RemoteCapture};
 use weft_dataplane::runtime::{CaptureFilter, Event, FdbRow, Stats, UnderlayConfig, UnderlayInfo};
 use weft_dataplane::tables::{PortId, SegmentId, TablesSpec};
 use weft_dataplane::tunnel::Vtep;
@@ -26,8 +24,9 @@ use super::error::io;
 use super::launch::{launch, remove};
 use super::memory::Memory;
 use super::process::Process;
+use super::shared::Shared;
 use super::watch::watch;
-use super::{Options, PATIENCE, PacketError, SOCKET_NAME};
+use super::{Options, PacketError, SOCKET_NAME};
 use crate::network::ServedPort;
 
 /// A dataplane in a process of its own that is there again when it has ended.
@@ -67,19 +66,15 @@ impl Dataplane {
         flock(&run_dir, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| PacketError::Busy(options.run_dir.clone()))?;
         raise_descriptor_limit();
+        let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(|e| io("make an event descriptor")(e.into()))?;
         let path = options.run_dir.join(SOCKET_NAME);
         let found = adopt(&path, &options, claims);
         let adopted = found.is_some();
         let (client, process, memory) = found.map_or_else(|| begin_anew(&path, &options), Ok)?;
         let (events, heard) = channel();
-        let state =
-            State { memory, client: None, process: Some(process), restarts: 0, reason: None, ending: false };
-        let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(|e| io("make an event descriptor")(e.into()))?;
-        let shared =
-            Shared { path, options, state: Mutex::new(state), changed: Condvar::new(), stop, events };
-        let (shared, watcher) = (Arc::new(shared), Mutex::default());
-        let dataplane = Self { shared, watcher, adopted, _run_dir: run_dir };
-        dataplane.shared.begin(&mut dataplane.shared.lock(), client)?;
+        let shared = Arc::new(Shared::new(path, options, (process, memory), events, stop));
+        let dataplane = Self { shared, watcher: Mutex::default(), adopted, _run_dir: run_dir };
+        dataplane.shared.begin(client)?;
         let watched = Arc::clone(&dataplane.shared);
         let watcher = thread::Builder::new().name("weft-packet".into()).spawn(move || watch(&watched));
         *dataplane.watcher() = Some(watcher.map_err(io("start the packet process's watcher"))?);
@@ -95,17 +90,14 @@ impl Dataplane {
     /// How the packet process fares.
     #[must_use]
     pub fn report(&self) -> Report {
-        let state = self.shared.lock();
-        let pid = state.process.as_ref().filter(|_| state.client.is_some()).map(Process::id);
-        Report { pid, restarts: state.restarts, reason: state.reason.clone() }
+        self.shared.report()
     }
 
     /// The ports that are served, with the names their TAPs were created under.
     #[must_use]
     pub fn ports(&self) -> Vec<ServedPort> {
-        let state = self.shared.lock();
         let served = |(port, tap): (&PortId, &Tap)| ServedPort { port: *port, tap: tap.name().to_owned() };
-        state.memory.taps.iter().map(served).collect()
+        self.shared.recall(|memory| memory.taps.iter().map(served).collect())
     }
 
     /// Makes `tables` the whole truth.
@@ -153,7 +145,7 @@ impl Dataplane {
                 Ok(())
             },
         );
-        self.shared.lock().memory.stats.clone()
+        self.shared.recall(|memory| memory.stats.clone())
     }
 
     /// The forwarding database of `segment`; empty if there is none at the moment.
@@ -172,7 +164,7 @@ impl Dataplane {
                 Ok(())
             },
         );
-        self.shared.lock().memory.underlay.clone()
+        self.shared.recall(|memory| memory.underlay.clone())
     }
 
     /// As [`Handle::open_uplink`](weft_dataplane::runtime::Handle::open_uplink).
@@ -220,7 +212,7 @@ impl Dataplane {
     /// Whether it was closed or left.
     #[must_use]
     pub fn is_ending(&self) -> bool {
-        self.shared.lock().ending
+        self.shared.is_ending()
     }
 
     /// Leaves the packet process to the next daemon: it goes on forwarding.
@@ -236,7 +228,7 @@ impl Dataplane {
         });
         let Some(process) = process else { return };
         process.wait();
-        self.shared.lock().memory = Memory::default();
+        self.shared.forget();
         if let Err(error) = remove(&self.shared.path) {
             tracing::warn!(%error, socket = %self.shared.path.display(), "cannot remove the packet process's socket");
         }
@@ -244,8 +236,7 @@ impl Dataplane {
 
     /// No verb does anything from here on. Gives the process, if there is one.
     fn end(&self, farewell: impl FnOnce(Client)) -> Option<Process> {
-        let process = self.shared.lock().end(farewell);
-        self.shared.wake();
+        let process = self.shared.end(farewell);
         if let Some(watcher) = self.watcher().take() {
             // It does not panic; if it did, there is nothing to add.
             let _ = watcher.join();
@@ -279,181 +270,10 @@ impl fmt::Debug for Dataplane {
     }
 }
 
-/// What the verbs and the watcher share.
-pub(super) struct Shared {
-    path: PathBuf,
-    options: Options,
-    state: Mutex<State>,
-    /// There is a client, or there will be none.
-    changed: Condvar,
-    /// Readable when the watcher is to look up.
-    stop: OwnedFd,
-    events: Sender<Event>,
-}
-
-struct State {
-    memory: Memory,
-    /// `None` while there is no packet process.
-    client: Option<Client>,
-    process: Option<Process>,
-    restarts: u64,
-    /// Why there is no packet process.
-    reason: Option<String>,
-    /// Nothing is started any more.
-    ending: bool,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic while it was held is a bug, but the state is changed in single steps.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Asks the packet process, or, if it does not live through that, the next one.
-    fn ask<T>(
-        &self,
-        mut what: impl FnMut(&mut Client, &mut Memory) -> Result<T, RemoteError>,
-    ) -> Result<T, PacketError> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut state = self.lock();
-        loop {
-            match state.try_ask(&mut what) {
-                Some(Err(error)) if error.is_final() => state.give_up(&error),
-                Some(answer) => return Ok(answer?),
-                None => {}
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if state.ending {
-                return Err(PacketError::Ending);
-            }
-            if left.is_zero() {
-                return Err(PacketError::Down(state.reason.clone().unwrap_or_default()));
-            }
-            let waited = self.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    /// Remembers something, and tells the packet process if there is one: the next one is told all that is remembered.
-    fn tell<T>(
-        &self,
-        remember: impl FnOnce(&mut Memory),
-        mut what: impl FnMut(&mut Client, &mut Memory) -> Result<T, RemoteError>,
-    ) -> Option<T> {
-        let mut state = self.lock();
-        remember(&mut state.memory);
-        match state.try_ask(&mut what)? {
-            Ok(answer) => Some(answer),
-            Err(error) => {
-                if error.is_final() {
-                    state.give_up(&error);
-                }
-                None
-            }
-        }
-    }
-
-    /// From here on `client` is asked, and what it says unasked is passed on.
-    fn begin(&self, state: &mut State, mut client: Client) -> Result<(), PacketError> {
-        let (told, events) = (client.events()?, self.events.clone());
-        let listen = move || told.into_iter().try_for_each(|event| events.send(event));
-        let listener = thread::Builder::new().name("weft-packet-news".into());
-        listener.spawn(listen).map_err(io("start a thread for events"))?;
-        (state.client, state.reason) = (Some(client), None);
-        self.changed.notify_all();
-        Ok(())
-    }
-
-    /// A descriptor that becomes readable when the packet process ends; `None` when that is no longer of interest.
-    pub(super) fn end_of_process(&self) -> Option<OwnedFd> {
-        let state = self.lock();
-        let process = state.process.as_ref().filter(|_| !state.ending)?;
-        process.end().try_clone_to_owned().ok()
-    }
-
-    pub(super) fn stop(&self) -> BorrowedFd<'_> {
-        self.stop.as_fd()
-    }
-
-    fn wake(&self) {
-        self.changed.notify_all();
-        // A full counter is a watcher that is already being woken.
-        let _ = rustix::io::write(&self.stop, &1u64.to_ne_bytes());
-    }
-
-    /// The packet process has ended: says how; `None` when none is to follow.
-    pub(super) fn bury(&self) -> Option<String> {
-        let mut state = self.lock();
-        state.client = None;
-        if state.ending {
-            return None;
-        }
-        let process = state.process.take()?;
-        let pid = process.id();
-        let how = process.wait().unwrap_or_else(|| "it has ended".to_owned());
-        tracing::warn!(pid, how, "the packet process has ended; starting another one");
-        state.reason = Some(how.clone());
-        Some(how)
-    }
-
-    /// Starts the next packet process; `None` when there shall be none.
-    pub(super) fn revive(&self) -> Option<Result<(), PacketError>> {
-        let mut state = self.lock();
-        if state.ending {
-            return None;
-        }
-        let begun = Instant::now();
-        let launched = launch(&self.path, &self.options, &mut state.memory);
-        Some(launched.and_then(|(client, process)| {
-            let (pid, ports) = (process.id(), state.memory.taps.len());
-            state.process = Some(process);
-            state.restarts += 1;
-            self.begin(&mut state, client)?;
-            tracing::info!(pid, ports, took = ?begun.elapsed(), "the packet process forwards again");
-            Ok(())
-        }))
-    }
-
-    /// Waits for `pause`, telling why; true: nothing is to be started any more.
-    pub(super) fn rest(&self, reason: &str, pause: Duration) -> bool {
-        let mut state = self.lock();
-        state.reason = Some(reason.to_owned());
-        let rested = self.changed.wait_timeout_while(state, pause, |state| !state.ending);
-        rested.unwrap_or_else(PoisonError::into_inner).0.ending
-    }
-}
-
-impl State {
-    fn try_ask<T>(
-        &mut self,
-        what: &mut impl FnMut(&mut Client, &mut Memory) -> Result<T, RemoteError>,
-    ) -> Option<Result<T, RemoteError>> {
-        self.client.as_mut().map(|client| what(client, &mut self.memory))
-    }
-
-    /// Whoever cannot be spoken to is replaced: the watcher sees to that.
-    fn give_up(&mut self, error: &RemoteError) {
-        self.client = None;
-        if let Some(process) = self.process.as_ref().filter(|_| !self.ending) {
-            tracing::warn!(pid = process.id(), %error, "the packet process is given up");
-            process.kill();
-        }
-    }
-
-    /// Nothing is started from here on. Returns the process, if there is one.
-    fn end(&mut self, farewell: impl FnOnce(Client)) -> Option<Process> {
-        self.ending = true;
-        if let Some(client) = self.client.take() {
-            farewell(client);
-        }
-        self.process.take()
-    }
-}
-
 /// Every port takes descriptors here and in the packet process, which inherits the limit.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
-    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "the limit of descriptors stays as it is");
     }

@@ -29,6 +29,7 @@ mod launch;
 mod memory;
 mod process;
 mod recording;
+mod shared;
 mod watch;
 
 use std::os::fd::AsFd;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::dataplane::Shared;
+use super::shared::Shared;
 use super::{BURST, PAUSE, WINDOW};
 
 /// Watches until `shared` ends.

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -110,6 +111,14 @@ impl Channel {
         // The kernel delivers what fits into the table of this process and drops the rest.
         let whole = !received.flags.contains(ReturnFlags::CTRUNC);
         Ok((u32::from_le_bytes(length), if whole { descriptors } else { Vec::new() }))
+    }
+}
+
+impl Drop for Channel {
+    /// The other side learns of the end even if somebody else still has a descriptor of ours.
+    fn drop(&mut self) {
+        // It may have gone first.
+        let _ = self.socket.shutdown(Shutdown::Both);
     }
 }
 

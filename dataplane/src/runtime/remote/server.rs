@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::net::sockopt::socket_peercred;
 
 use super::channel::Channel;
-use super::herald::SharedPorts;
+use super::herald::{Ports, SharedPorts};
 use super::message::{Answer, Hello, Inventory, Refusal, Request, Setup};
 use super::{RemoteError, recorder};
 use crate::io::tap::Tap;
@@ -36,7 +36,11 @@ pub fn serve(first: UnixStream) -> Result<(), RemoteError> {
     let mut client = Some(channel);
     loop {
         match client.take().map(|mut channel| station.converse(&mut channel)) {
-            Some(Ok(Ended::Told)) => return Ok(()),
+            Some(Ok(Ended::Told)) => {
+                // The herald, which shares them, may end a little later.
+                *station.ports.lock() = Ports::default();
+                return Ok(());
+            }
             Some(Ok(Ended::Left)) => tracing::info!("control has left; forwarding goes on"),
             Some(Err(error)) => tracing::warn!(%error, "control is given up; forwarding goes on"),
             None => {}
