@@ -44,8 +44,8 @@ impl Memory {
     /// rest is no worse for that.
     pub(super) fn tell(&mut self, client: &mut Client) -> Result<(), RemoteError> {
         tolerate("its tables", client.publish(&self.tables))?;
-        for (port, tap) in &self.taps {
-            tolerate(tap.name(), client.attach(*port, tap))?;
+        for (port, error) in client.attach_all(self.taps.iter().map(|(port, tap)| (*port, tap)))? {
+            tolerate(&format!("port {}", port.0), Err(error))?;
         }
         if let Some(uplink) = &self.uplink {
             tolerate(uplink.name(), client.open_uplink(uplink))?;

@@ -14,6 +14,9 @@ use crate::tables::{Ground, PortId, SegmentId, Tables, TablesError, TablesSpec};
 use crate::tunnel::Vtep;
 use crate::tunnel::outer::NextHop;
 
+/// Requests that may be under way at a time: their answers fit into the socket's buffer.
+const AHEAD: usize = 32;
+
 /// A connection to a packet process. Each verb waits for its answer, at most [`super::PATIENCE`]; after an error that
 /// [`RemoteError::is_final`] no verb works any more.
 #[derive(Debug)]
@@ -117,6 +120,34 @@ impl Client {
     /// [`RemoteError::Attach`] and those of the connection.
     pub fn attach(&mut self, port: PortId, tap: &Tap) -> Result<(), RemoteError> {
         self.done(&Request::Attach(port, tap.name().to_owned()), &tap.descriptors())
+    }
+
+    /// [`Client::attach`] for many, without waiting for each answer. Gives those that were refused, and why.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub fn attach_all<'t>(
+        &mut self,
+        taps: impl IntoIterator<Item = (PortId, &'t Tap)>,
+    ) -> Result<Vec<(PortId, RemoteError)>, RemoteError> {
+        let mut taps = taps.into_iter();
+        let mut refused = Vec::new();
+        loop {
+            let mut asked = Vec::with_capacity(AHEAD);
+            for (port, tap) in taps.by_ref().take(AHEAD) {
+                self.channel.send(&Request::Attach(port, tap.name().to_owned()), &tap.descriptors())?;
+                asked.push(port);
+            }
+            if asked.is_empty() {
+                return Ok(refused);
+            }
+            for port in asked {
+                match self.channel.recv()? {
+                    (Answer::Done, _) => {}
+                    (answer, _) => refused.push((port, self.unwanted(answer))),
+                }
+            }
+        }
     }
 
     /// Stops serving `port`. When this returns, the packet process has closed the TAP's descriptors.

@@ -274,6 +274,23 @@ fn what_is_refused_is_told_as_by_a_handle_and_changes_nothing() {
 }
 
 #[test]
+fn many_are_attached_at_once_and_those_that_are_refused_are_named() {
+    let (process, mut client) = Process::start();
+    client.publish(&tables(&[A, B])).unwrap();
+    let ((a, wire_a), (b, wire_b)) = (tap("wfa"), tap("wfb"));
+    let bad = Tap::from_descriptors("none".into(), vec![]);
+    let others: Vec<_> = (3..100).map(|id| (PortId(id), if id == 50 { &bad } else { &a })).collect();
+    let refused = client.attach_all(others.into_iter().chain([(A, &a), (B, &b)])).unwrap();
+    assert!(matches!(refused[..], [(PortId(50), RemoteError::NoDescriptors)]), "{refused:?}");
+    for port in (3..100).map(PortId) {
+        client.detach(port).unwrap();
+    }
+    assert_eq!(client.inventory().unwrap().ports.len(), 2);
+    carries((A, &wire_a), (B, &wire_b), "served");
+    process.end(client);
+}
+
+#[test]
 fn a_port_that_is_attached_again_is_served_from_the_new_tap() {
     let (process, mut client) = Process::start();
     let (old, b) = plug(&mut client);
