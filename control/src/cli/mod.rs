@@ -148,7 +148,9 @@ impl Explain for CliError {
             Self::Client(error) => error.code(),
             Self::Config(error) => error.code(),
             Self::Daemon(error) => error.code(),
-            Self::Path { .. } | Self::NobodyToAsk | Self::Packet(PacketError::NotStarted) => Code::InvalidArgument,
+            Self::Path { .. } | Self::NobodyToAsk | Self::Packet(PacketError::NotStarted) => {
+                Code::InvalidArgument
+            }
             Self::Log(error) => error.code(),
             _ => Code::Failed,
         }
