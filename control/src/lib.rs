@@ -1,15 +1,16 @@
 //! Weft's control side: who should be connected, and why.
 //!
 //! ```text
-//! cli > api::client ~~ socket ~~ api::server > network::Manager > network::Plane > dataplane, sandbox
-//!  |                                              |
-//!  +--> daemon: starts and ends all of it         +--> model, ipam
+//! cli > api::client ~~ socket ~~ api::server > network::Manager > network::Plane > packet, sandbox
+//!  |                                              |                                 |
+//!  +--> daemon: starts and ends all of it         +--> model, ipam                  ~~ socket ~~ weft dataplane
 //!  +--> demo:   the product shown by itself
 //! ```
 //!
 //! The [`network`] room decides and remembers; [`model`] has the nouns, [`ipam`] the addresses, [`store`] keeps what
-//! outlives the process, [`reconcile`] compares that with what there is. [`sandbox`] enters other namespaces, [`underlay`] finds the next hops of super-frames. Packets
-//! are none of this crate's business: they are the dataplane's.
+//! outlives the process, [`reconcile`] compares that with what there is. [`sandbox`] enters other namespaces,
+//! [`underlay`] finds the next hops of super-frames. Packets are none of this crate's business: they are the dataplane's,
+//! in a process that [`packet`] looks after.
 
 pub mod api;
 pub mod cli;
@@ -25,6 +26,7 @@ pub mod metrics;
 pub mod model;
 pub mod network;
 pub mod notify;
+pub mod packet;
 pub mod reconcile;
 pub mod sandbox;
 pub mod store;

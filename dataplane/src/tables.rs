@@ -29,14 +29,17 @@ pub const VTEPS_MAX: usize = 1_024;
 
 /// Names a segment; chosen by control, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
 pub struct SegmentId(pub u32);
 
 /// Names a port; chosen by control, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
 pub struct PortId(pub u32);
 
 /// What happens to inner VLAN tags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
 pub enum VlanPolicy {
     /// Tagged frames from the tunnel are dropped, tags from endpoints stripped (RFC 7348 section 6.1).
     #[default]
@@ -47,6 +50,7 @@ pub enum VlanPolicy {
 
 /// What a network may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
 pub struct SegmentOptions {
     /// Hold endpoints to their addresses ([`crate::switch::guard`]).
     pub anti_spoof: bool,
@@ -67,6 +71,7 @@ impl Default for SegmentOptions {
 
 /// One network, as control wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
 pub struct SegmentSpec {
     /// Its id.
     pub id: SegmentId,
@@ -82,6 +87,7 @@ pub struct SegmentSpec {
 
 /// One endpoint's port, as control wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
 pub struct PortSpec {
     /// Its id.
     pub id: PortId,
@@ -95,6 +101,7 @@ pub struct PortSpec {
 
 /// The whole truth.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
 pub struct TablesSpec {
     /// Every segment.
     pub segments: Vec<SegmentSpec>,

@@ -43,7 +43,8 @@ pub fn weft(args: &[&str]) -> Outcome {
     cmd::finish_within(LIMIT, command(args))
 }
 
-/// A running daemon. Dropping it sends SIGTERM and, if that does not help, SIGKILL.
+/// A running daemon. Dropping it sends SIGTERM and, if that does not help, SIGKILL. A packet process that was left behind
+/// ends with the namespace of its host.
 #[derive(Debug)]
 pub struct Daemon {
     child: Child,
@@ -158,6 +159,17 @@ impl Daemon {
     /// The process id of the daemon itself.
     pub fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id() as i32)
+    }
+
+    /// The process id of its packet process.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[track_caller]
+    pub fn dataplane(&self) -> Pid {
+        let status = self.json(&["status"]);
+        let pid = status["dataplane_pid"].as_i64().unwrap_or_else(|| panic!("no packet process in {status}"));
+        Pid::from_raw(pid as i32)
     }
 
     /// Runs a command of its command line.

@@ -13,6 +13,7 @@
 //! api           the socket and HTTP            capture     what `weft capture` writes
 //! churn         many at once, many in a row, a crash
 //! durable       what outlives a daemon, however it ends    drivers     bridge, host, none, several subnets
+//! processes     control and packets: either dies, both die, neither may do more than it must
 //! demo          `weft demo`, also interrupted                 rig         the rig against the kernel's vxlan
 //! surfaces      signals, notifications, metrics, logs, strangers at the socket
 //! uplink        underlay mode tunnel-gso, chosen, healing, gone without trace
@@ -28,6 +29,7 @@ mod durable;
 mod endpoints;
 mod hostile;
 mod isolation;
+mod processes;
 mod receive;
 mod refusals;
 mod rig;

@@ -36,8 +36,12 @@ pub struct Status {
     pub workers: usize,
     /// The control process.
     pub daemon_pid: u32,
-    /// The packet process; the same one in this build.
-    pub dataplane_pid: u32,
+    /// The packet process; `None` while there is none.
+    pub dataplane_pid: Option<u32>,
+    /// How many packet processes have taken the place of one that had ended.
+    pub dataplane_restarts: u64,
+    /// Why there is no packet process.
+    pub dataplane_reason: Option<String>,
     /// Whether everything is up.
     pub ready: bool,
     /// What is amiss although the daemon runs, a line each.

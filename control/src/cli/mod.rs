@@ -25,6 +25,7 @@ use crate::config::ConfigError;
 use crate::daemon::DaemonError;
 use crate::error::{Code, Explain, Problem, one_line};
 use crate::log::{self, LogError};
+use crate::packet::PacketError;
 
 /// Runs the command line of this process.
 #[must_use]
@@ -123,6 +124,8 @@ enum CliError {
     Daemon(#[from] DaemonError),
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(transparent)]
+    Packet(PacketError),
     #[error("{0:#}")]
     Demo(anyhow::Error),
     #[error("cannot write the output: {0}")]
@@ -145,7 +148,9 @@ impl Explain for CliError {
             Self::Client(error) => error.code(),
             Self::Config(error) => error.code(),
             Self::Daemon(error) => error.code(),
-            Self::Path { .. } | Self::NobodyToAsk => Code::InvalidArgument,
+            Self::Path { .. } | Self::NobodyToAsk | Self::Packet(PacketError::NotStarted) => {
+                Code::InvalidArgument
+            }
             Self::Log(error) => error.code(),
             _ => Code::Failed,
         }
@@ -160,7 +165,7 @@ impl Explain for CliError {
             Self::Path { .. } => Some("give one such as /run/netns/c1".into()),
             Self::NobodyToAsk => Some("add --force".into()),
             Self::Log(error) => error.remedy(),
-            Self::Input(_) | Self::Demo(_) | Self::Output(_) | Self::Runtime(_) => None,
+            Self::Packet(_) | Self::Input(_) | Self::Demo(_) | Self::Output(_) | Self::Runtime(_) => None,
         }
     }
 }

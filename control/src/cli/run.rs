@@ -14,16 +14,19 @@ use super::args::{CaptureArgs, Cli, Command, DaemonArgs, EndpointCommand, FdbCom
 use super::{CliError, network, output, table};
 use crate::api::{CaptureStream, Client};
 use crate::config::Config;
-use crate::daemon;
+use crate::daemon::{self, AtEnd};
 use crate::demo::{self, DemoOptions};
 use crate::error::Code;
 use crate::log::Log;
+use crate::packet;
 
 /// Runs a command to its end.
 pub(super) fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let Cli { global, command } = cli;
     let command = match command {
         Command::Daemon(args) => return run_daemon(&global, args),
+        // Before there is any thread.
+        Command::Dataplane => return packet::run().map(|()| ExitCode::SUCCESS).map_err(CliError::Packet),
         Command::Completion { shell } => return completion(shell),
         Command::Man { directory } => return man(&directory),
         other => other,
@@ -44,7 +47,7 @@ async fn ask(global: &Global, command: Command) -> Result<ExitCode, CliError> {
             return demo::run(DemoOptions { color: global.forced_color() }).await.map_err(CliError::Demo);
         }
         // Taken before.
-        Command::Daemon(_) | Command::Completion { .. } | Command::Man { .. } => {}
+        Command::Daemon(_) | Command::Dataplane | Command::Completion { .. } | Command::Man { .. } => {}
         Command::Status => output::print(global.format, &client.status().await?, table::status)?,
         Command::Doctor => return doctor(global, client).await,
         Command::Stats => output::print(global.format, &client.stats().await?, table::stats)?,
@@ -95,11 +98,12 @@ fn man(directory: &Path) -> Result<ExitCode, CliError> {
 }
 
 fn run_daemon(global: &Global, args: DaemonArgs) -> Result<ExitCode, CliError> {
-    let DaemonArgs { config: file, set } = args;
+    let DaemonArgs { config: file, live_restore, set } = args;
+    let at_end = if live_restore { AtEnd::LeaveForwarding } else { AtEnd::RemoveAll };
     let load = move || Config::load(file.as_deref(), |key: &str| std::env::var(key).ok(), &set);
     let config = load()?;
     let log = Log::start(&config.log, global.verbose, global.wants_color())?;
-    daemon::run(&config, log, Arc::new(load))?;
+    daemon::run(&config, log, Arc::new(load), at_end)?;
     Ok(ExitCode::SUCCESS)
 }
 

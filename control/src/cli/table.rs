@@ -109,7 +109,7 @@ pub(super) fn status(status: &Status) -> String {
         ("Peers", list(&status.peers)),
         ("Workers", status.workers.to_string()),
         ("Daemon pid", status.daemon_pid.to_string()),
-        ("Dataplane pid", status.dataplane_pid.to_string()),
+        ("Dataplane pid", packet_process(status)),
         ("Networks", status.networks.to_string()),
         ("Endpoints", status.endpoints.to_string()),
         ("Up for", format!("{} s", status.uptime_s)),
@@ -125,6 +125,15 @@ pub(super) fn status(status: &Status) -> String {
         text.push_str(&next_hops(&status.next_hops));
     }
     text
+}
+
+/// The packet process, or why there is none.
+fn packet_process(status: &Status) -> String {
+    match (status.dataplane_pid, status.dataplane_restarts) {
+        (Some(pid), 0) => pid.to_string(),
+        (Some(pid), restarts) => format!("{pid} (started again {restarts} times)"),
+        (None, _) => format!("none: {}", status.dataplane_reason.as_deref().unwrap_or("it is being started")),
+    }
 }
 
 fn next_hops(next_hops: &[NextHopInfo]) -> String {

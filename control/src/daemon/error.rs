@@ -10,6 +10,7 @@ use crate::api::SocketError;
 use crate::config::ConfigError;
 use crate::error::{Code, Explain};
 use crate::network::NetworkError;
+use crate::packet::PacketError;
 use crate::sandbox::SandboxError;
 use crate::sandbox::host::HostError;
 use crate::store::StoreError;
@@ -42,9 +43,12 @@ pub enum DaemonError {
         /// Whose it is.
         pid: String,
     },
-    /// The dataplane does not start.
+    /// The dataplane cannot be as it is configured.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The packet process does not start.
+    #[error(transparent)]
+    Packet(PacketError),
     /// There is no API socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -70,6 +74,15 @@ impl DaemonError {
     }
 }
 
+impl From<PacketError> for DaemonError {
+    fn from(error: PacketError) -> Self {
+        match error {
+            PacketError::Underlay(error) => Self::Start(error.into()),
+            other => Self::Packet(other),
+        }
+    }
+}
+
 impl Explain for DaemonError {
     fn code(&self) -> Code {
         match self {
@@ -77,9 +90,9 @@ impl Explain for DaemonError {
             Self::Socket(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::Network(error) => error.code(),
-            Self::Locked { .. } | Self::Start(StartError::Underlay(UnderlayError::PortInUse { .. })) => {
-                Code::Conflict
-            }
+            Self::Locked { .. }
+            | Self::Packet(PacketError::Busy(_))
+            | Self::Start(StartError::Underlay(UnderlayError::PortInUse { .. })) => Code::Conflict,
             Self::Start(StartError::TooManyWorkers(_) | StartError::Underlay(UnderlayError::NotLocal(_))) => {
                 Code::InvalidArgument
             }
@@ -99,7 +112,7 @@ impl Explain for DaemonError {
             Self::Locked { .. } => Some("stop it first, or set another state_dir and run_dir".into()),
             Self::Io { .. } => Some("look at the limits of this process".into()),
             // These say it themselves.
-            Self::Host(_) | Self::Sandbox(_) | Self::Start(_) => None,
+            Self::Host(_) | Self::Sandbox(_) | Self::Start(_) | Self::Packet(_) => None,
         }
     }
 }

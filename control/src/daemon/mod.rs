@@ -1,15 +1,16 @@
 //! `weft daemon`: everything together, in the order it starts and ends.
 //!
 //! ```text
-//! privileges > host facts > directories, lock, store > dataplane > uplink > what was on record > API socket > ready
+//! privileges > host facts > directories, lock, store > packet process > uplink > what was on record > API socket > ready
 //! SIGHUP     > the configuration, again ([`reload`])
-//! SIGTERM    > API socket > interfaces > dataplane > the end
+//! SIGTERM    > API socket > interfaces > packet process > the end
 //! ```
 //!
-//! One process holds control and packets: the dataplane's threads beside the async runtime. Whatever was made ends with
-//! its descriptor, so that even a daemon that is killed leaves no interface behind; what remains then is the socket's
-//! name, which the next daemon replaces, and the store. However a daemon ends, networks and endpoints stay on record: the
-//! next one restores them, and drops endpoints whose namespaces have died.
+//! Packets are another process's ([`crate::packet`]), which goes on when this one is killed and which the next daemon
+//! finds. Whatever was made ends with its descriptor, so that no interface is left when both processes are gone; what
+//! remains when both were killed are the names of their sockets, which the next daemon replaces, and the store. However a
+//! daemon ends, networks and endpoints stay on record: the next one restores them, and drops endpoints whose namespaces
+//! have died.
 //!
 //! A state directory has one daemon: a lock is held in it as long as the process lives, and a second daemon refuses.
 
@@ -21,11 +22,12 @@ mod signals;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use weft_dataplane::runtime::{self, Event, Handle, StartError, UnderlayConfig};
+use weft_dataplane::runtime::{Event, StartError, UnderlayConfig, worker_count};
 
 pub use error::DaemonError;
 pub use reload::Loader;
@@ -35,6 +37,7 @@ use crate::config::{Config, Underlay};
 use crate::health::{Health, Phase};
 use crate::log::Log;
 use crate::network::{self, HostPlane, Manager};
+use crate::packet::{self, Dataplane};
 use crate::sandbox::host::{HostNets, check_privileges, check_tun};
 use crate::store::{Catalog, RedbStore, Store, StoreUrl};
 use crate::underlay::{self, Outlook, Plan};
@@ -46,12 +49,21 @@ use signals::{Asked, Signals};
 /// How long requests that are still under way at the end may take.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Runs a daemon until SIGTERM or SIGINT, and removes every interface it made. SIGHUP has `load` read the configuration
-/// again.
+/// What becomes of interfaces when the daemon is told to end. Networks and endpoints stay on record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AtEnd {
+    /// They are removed, and the packet process ends.
+    #[default]
+    RemoveAll,
+    /// The packet process goes on forwarding, for the next daemon to adopt.
+    LeaveForwarding,
+}
+
+/// Runs a daemon until SIGTERM or SIGINT. SIGHUP has `load` read the configuration again.
 ///
 /// # Errors
-/// [`DaemonError`]; nothing is left behind.
-pub fn run(config: &Config, log: Log, load: Loader) -> Result<(), DaemonError> {
+/// [`DaemonError`]; nothing is left behind but a packet process that was there before.
+pub fn run(config: &Config, log: Log, load: Loader, at_end: AtEnd) -> Result<(), DaemonError> {
     check_privileges()?;
     check_tun()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -65,10 +77,10 @@ pub fn run(config: &Config, log: Log, load: Loader) -> Result<(), DaemonError> {
     let _lock = Lock::take(&config.state_dir)?;
     let catalog = Catalog::new(open_store(&config.store)?);
 
-    let dataplane = Arc::new(Handle::start(dataplane_config(config, underlay.as_ref()))?);
-    let events = dataplane.events();
+    let (dataplane, events) = Dataplane::open(packet_options(config, underlay.as_ref())?)?;
+    let dataplane = Arc::new(dataplane);
     let outlook = runtime.block_on(start_uplink(config, underlay.as_ref(), &dataplane))?;
-    let plane = HostPlane::new(dataplane, runtime.handle().clone(), outlook);
+    let plane = HostPlane::new(Arc::clone(&dataplane), runtime.handle().clone(), outlook);
     let node = config.node.clone();
     let manager = Manager::open(Box::new(plane), catalog, node, underlay, config.peers.clone())?;
     manager.ensure_predefined();
@@ -77,15 +89,24 @@ pub fn run(config: &Config, log: Log, load: Loader) -> Result<(), DaemonError> {
     let (witness, keeper) = (Arc::downgrade(&manager), Arc::downgrade(&manager));
     let thread = |name: &str| std::thread::Builder::new().name(name.into());
     thread("weft-events")
-        .spawn(move || watch(events.iter(), &witness))
+        .spawn(move || watch(events, &witness))
         .map_err(DaemonError::io("start the event thread"))?;
     thread("weft-reconcile")
         .spawn(move || keep_right(&keeper))
         .map_err(DaemonError::io("start the reconciling thread"))?;
 
     runtime.block_on(serve(config, log, load, &manager))?;
-    tracing::info!("stopping");
-    manager.close();
+    tracing::info!(?at_end, "stopping");
+    match at_end {
+        AtEnd::RemoveAll => {
+            manager.close();
+            dataplane.close();
+        }
+        AtEnd::LeaveForwarding => {
+            manager.freeze();
+            dataplane.leave();
+        }
+    }
     runtime.shutdown_timeout(FAREWELL);
     Ok(())
 }
@@ -139,7 +160,7 @@ fn log_ready(config: &Config, manager: &Manager, socket: &Path) {
 }
 
 /// Passes on what the dataplane says unasked, until either side is gone.
-fn watch(events: impl Iterator<Item = Event>, manager: &Weak<Manager>) {
+fn watch(events: Receiver<Event>, manager: &Weak<Manager>) {
     for event in events {
         let Some(manager) = manager.upgrade() else { return };
         match event {
@@ -167,7 +188,7 @@ fn open_store(url: &StoreUrl) -> Result<Arc<dyn Store>, DaemonError> {
 async fn start_uplink(
     config: &Config,
     underlay: Option<&Underlay>,
-    dataplane: &Arc<Handle>,
+    dataplane: &Arc<Dataplane>,
 ) -> Result<Outlook, StartError> {
     let Some(underlay) = underlay else { return Ok(Outlook::default()) };
     let plan = Plan {
@@ -179,13 +200,14 @@ async fn start_uplink(
     Ok(underlay::start(plan, dataplane).await?)
 }
 
-fn dataplane_config(config: &Config, underlay: Option<&Underlay>) -> runtime::Config {
+fn packet_options(config: &Config, underlay: Option<&Underlay>) -> Result<packet::Options, StartError> {
     let underlay = underlay.map(|underlay| UnderlayConfig {
         address: underlay.address,
         port: config.underlay_port,
         mode: config.underlay_mode,
     });
-    runtime::Config { workers: config.workers, underlay }
+    let workers = worker_count(config.workers)?;
+    Ok(packet::Options { run_dir: config.run_dir.clone(), workers, underlay })
 }
 
 fn make_directory(path: &Path, mode: u32) -> Result<(), DaemonError> {

@@ -1,4 +1,4 @@
-//! The real packet side: the dataplane's threads, and the host's namespaces by netlink.
+//! The real packet side: the packet process, and the host's namespaces by netlink.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,12 +8,13 @@ use ipnet::IpNet;
 use tokio::runtime::Handle as Runtime;
 use weft_dataplane::io::tap::Tap;
 use weft_dataplane::io::udp::Mode;
-use weft_dataplane::runtime::{self, CaptureFilter, FdbRow, Handle, Totals, UnderlayInfo};
+use weft_dataplane::runtime::{CaptureFilter, FdbRow, Totals, UnderlayInfo};
 use weft_dataplane::tables::{PortId, SegmentId, TablesSpec};
 
 use super::plane::{
     Capture, Occupied, Plane, PlaneError, ServedPort, Traffic, TrafficReport, UnderlayReport,
 };
+use crate::packet::{Dataplane, Recording, Report};
 use crate::sandbox::host::HostNets;
 use crate::sandbox::{self, Netns, Plug};
 use crate::underlay::{Outlook, View};
@@ -22,7 +23,7 @@ use crate::underlay::{Outlook, View};
 /// therefore must not be one of the runtime's own.
 #[derive(Debug)]
 pub struct HostPlane {
-    dataplane: Arc<Handle>,
+    dataplane: Arc<Dataplane>,
     runtime: Runtime,
     outlook: Outlook,
 }
@@ -30,7 +31,7 @@ pub struct HostPlane {
 impl HostPlane {
     /// Drives `dataplane`, and the namespaces from `runtime`. `outlook` is the dataplane's uplink's.
     #[must_use]
-    pub fn new(dataplane: Arc<Handle>, runtime: Runtime, outlook: Outlook) -> Self {
+    pub fn new(dataplane: Arc<Dataplane>, runtime: Runtime, outlook: Outlook) -> Self {
         Self { dataplane, runtime, outlook }
     }
 }
@@ -38,10 +39,6 @@ impl HostPlane {
 impl Plane for HostPlane {
     fn publish(&self, tables: &TablesSpec) -> Result<(), PlaneError> {
         Ok(self.dataplane.publish(tables)?)
-    }
-
-    fn ports(&self) -> Vec<ServedPort> {
-        vec![]
     }
 
     fn open_port(&self, port: PortId, tap_name: &str) -> Result<(), PlaneError> {
@@ -61,13 +58,21 @@ impl Plane for HostPlane {
         self.dataplane.detach(port);
     }
 
+    fn ports(&self) -> Vec<ServedPort> {
+        self.dataplane.ports()
+    }
+
+    fn process(&self) -> Report {
+        self.dataplane.report()
+    }
+
     fn occupied(&self) -> Result<Occupied, PlaneError> {
         let nets = self.runtime.block_on(HostNets::read())?;
         Ok(Box::new(move |subnet: IpNet| nets.overlap(subnet).map(|(net, _)| net)))
     }
 
     fn traffic(&self) -> TrafficReport {
-        let stats = self.dataplane.stats();
+        let Some(stats) = self.dataplane.stats() else { return TrafficReport::default() };
         TrafficReport {
             total: traffic(&stats.total),
             segments: stats.segments.iter().map(|(id, totals)| (*id, traffic(totals))).collect(),
@@ -80,10 +85,8 @@ impl Plane for HostPlane {
 
     fn capture(&self, filter: CaptureFilter, labels: BTreeMap<PortId, String>) -> Option<Box<dyn Capture>> {
         // A port that was connected after the capture began has no label.
-        let label =
-            move |port: PortId| labels.get(&port).cloned().unwrap_or_else(|| format!("port-{}", port.0));
-        let capture = self.dataplane.capture(filter, label)?;
-        Some(Box::new(capture))
+        let recording = Recording::start(Arc::clone(&self.dataplane), filter, labels.into_iter().collect());
+        recording.ok().map(|recording| Box::new(recording) as _)
     }
 
     fn workers(&self) -> usize {
@@ -101,7 +104,7 @@ impl Plane for HostPlane {
     }
 }
 
-impl Capture for runtime::Capture {
+impl Capture for Recording {
     fn next(&mut self, frames: usize, patience: Duration) -> (Vec<u8>, usize) {
         Self::next(self, frames, patience)
     }

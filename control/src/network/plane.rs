@@ -8,10 +8,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 use weft_dataplane::io::tap::TapError;
 use weft_dataplane::io::udp::Mode;
+use weft_dataplane::runtime::remote::RemoteError;
 use weft_dataplane::runtime::{AttachError, CaptureFilter, FdbRow};
 use weft_dataplane::tables::{PortId, SegmentId, TablesError, TablesSpec};
 
 use crate::error::{Code, Explain};
+use crate::packet::{PacketError, Report};
 use crate::sandbox::{Birth, Netns, Plug, SandboxError};
 use crate::underlay::Reach;
 
@@ -47,6 +49,11 @@ pub trait Plane: Send + Sync + 'static {
     /// # Errors
     /// [`PlaneError::Sandbox`].
     fn loopback_up(&self, netns: &Netns) -> Result<(), PlaneError>;
+
+    /// How the packet process fares; this one, unless there is another.
+    fn process(&self) -> Report {
+        Report { pid: Some(std::process::id()), ..Report::default() }
+    }
 
     /// Opens the namespace at `path`.
     ///
@@ -92,7 +99,7 @@ pub trait Plane: Send + Sync + 'static {
 pub struct ServedPort {
     /// The port.
     pub port: PortId,
-    /// The name that its TAP was made under ([`Plane::open_port`]).
+    /// The name that its TAP was made under ([`Plane::open_port`]); the link may have been moved and renamed since.
     pub tap: String,
 }
 
@@ -163,6 +170,19 @@ pub enum PlaneError {
     /// The sandbox refused.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// The packet process does not do it.
+    #[error(transparent)]
+    Packet(PacketError),
+}
+
+impl From<PacketError> for PlaneError {
+    fn from(error: PacketError) -> Self {
+        match error {
+            PacketError::Remote(RemoteError::Tables(error)) => Self::Tables(error),
+            PacketError::Remote(RemoteError::Attach(error)) => Self::Attach(error),
+            other => Self::Packet(other),
+        }
+    }
 }
 
 impl Explain for PlaneError {
@@ -173,7 +193,8 @@ impl Explain for PlaneError {
             Self::Sandbox(SandboxError::NotNetns { .. } | SandboxError::BadIfname { .. }) => {
                 Code::InvalidArgument
             }
-            Self::Tables(TablesError::TooMany { .. }) => Code::Exhausted,
+            Self::Tables(TablesError::TooMany { .. })
+            | Self::Packet(PacketError::Remote(RemoteError::NoDescriptors)) => Code::Exhausted,
             _ => Code::Failed,
         }
     }

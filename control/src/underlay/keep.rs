@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at};
 use weft_dataplane::io::uplink::Uplink;
-use weft_dataplane::runtime::Handle;
 use weft_dataplane::tunnel::Vtep;
 
 use super::follow::Follower;
@@ -18,6 +17,7 @@ use super::news::{Beat, Listener, News, Scope};
 use super::outlook::Outlook;
 use super::road::{self, Refusal, Road};
 use super::{Plan, TUNNEL_GSO};
+use crate::packet::Dataplane;
 use crate::sandbox::{Link, Netns, SandboxError};
 
 /// How often neighbours and paths in use are made sure of.
@@ -43,7 +43,7 @@ const LONG_PAUSE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Keeper {
     plan: Plan,
-    dataplane: Weak<Handle>,
+    dataplane: Weak<Dataplane>,
     workers: usize,
     outlook: Outlook,
     road: Option<Road>,
@@ -65,7 +65,7 @@ enum Ended {
 }
 
 impl Keeper {
-    pub(super) fn new(plan: Plan, dataplane: &Arc<Handle>) -> Self {
+    pub(super) fn new(plan: Plan, dataplane: &Arc<Dataplane>) -> Self {
         Self {
             plan,
             dataplane: Arc::downgrade(dataplane),
@@ -89,6 +89,8 @@ impl Keeper {
         let begun = self.build(&link).await;
         if let Err(refusal) = &begun {
             self.outlook.close(told(refusal));
+            // An adopted dataplane may still have the uplink of an earlier daemon, which nobody looks after.
+            self.ask(Dataplane::close_uplink);
         }
         begun
     }
@@ -158,7 +160,7 @@ impl Keeper {
 
     /// The peers in use since the last beat; `None`: nobody wants a road any more.
     fn used(&self, beat: Beat) -> Option<Vec<Vtep>> {
-        if beat == Beat::None { Some(Vec::new()) } else { self.ask(Handle::take_used_next_hops) }
+        if beat == Beat::None { Some(Vec::new()) } else { self.ask(Dataplane::take_used_next_hops) }
     }
 
     /// Looks at what is stale and does what follows; `None`: it was for the last time.
@@ -223,8 +225,8 @@ impl Keeper {
 
     fn give_up(&mut self, refusal: &Refusal) {
         (self.road, self.follower) = (None, Follower::default());
-        self.ask(Handle::close_uplink);
-        if self.outlook.close(told(refusal)) {
+        let wanted = self.ask(Dataplane::close_uplink).is_some();
+        if self.outlook.close(told(refusal)) && wanted {
             tracing::warn!("frames go through UDP sockets: {}", told(refusal));
         }
     }
@@ -237,9 +239,11 @@ impl Keeper {
         self.ask(|dataplane| dataplane.set_next_hops(hops))
     }
 
-    /// Asks the dataplane, if it still exists.
-    fn ask<T>(&self, what: impl FnOnce(&Handle) -> T) -> Option<T> {
-        self.dataplane.upgrade().map(|dataplane| what(&dataplane))
+    /// Asks the dataplane, unless it has come to its end. That is another process, which answers within microseconds, or
+    /// milliseconds while it is being replaced.
+    fn ask<T>(&self, what: impl FnOnce(&Dataplane) -> T) -> Option<T> {
+        let dataplane = self.dataplane.upgrade().filter(|dataplane| !dataplane.is_ending())?;
+        Some(what(&dataplane))
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! keep:    news > road holds? > no: sockets > device offers it? > trial: real frames in namespaces of our own
 //!                     |                                                  > uplink TAP, filter to the device
-//!                     +--> yes: follow: routes, neighbours > snapshot > hops::resolve > Handle::set_next_hops
+//!                     +--> yes: follow: routes, neighbours > snapshot > hops::resolve > Dataplane::set_next_hops
 //! ```
 //!
 //! The dataplane writes whole encapsulated super-frames to a TAP whose ingress filter redirects them to the underlay
@@ -49,12 +49,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use weft_dataplane::io::udp::{Mode, UnderlayError};
-use weft_dataplane::runtime::Handle;
 
 pub use outlook::{Obstacle, Outlook, Reach, View};
 pub use road::Refusal;
 pub use trial::TrialError;
 
+use crate::packet::Dataplane;
 use keep::Keeper;
 
 /// The mode's name in what people read.
@@ -84,7 +84,7 @@ impl Plan {
 ///
 /// # Errors
 /// [`UnderlayError::Mode`] when `tunnel-gso` was forced and cannot be had at the start. Later, sockets take its place.
-pub async fn start(plan: Plan, dataplane: &Arc<Handle>) -> Result<Outlook, UnderlayError> {
+pub async fn start(plan: Plan, dataplane: &Arc<Dataplane>) -> Result<Outlook, UnderlayError> {
     let (mode, forced) = (plan.mode, plan.is_forced());
     if !forced && mode != Mode::Auto {
         return Ok(Outlook::default());

@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use weft_dataplane::io::ethtool::{self, UDP_TUNNEL_SEGMENTATION};
 use weft_dataplane::io::tap::TapError;
 use weft_dataplane::io::uplink::Uplink;
-use weft_dataplane::runtime::AttachError;
 
 use super::hops::Device;
 use super::trial::{self, TrialError};
 use super::{plumb, snapshot};
+use crate::packet::PacketError;
 use crate::sandbox::{Link, SandboxError};
 
 /// An uplink TAP that leads to the underlay device.
@@ -55,7 +55,7 @@ pub enum Refusal {
     Tap(#[from] TapError),
     /// The dataplane does not take the TAP.
     #[error(transparent)]
-    Attach(#[from] AttachError),
+    Attach(#[from] PacketError),
     /// Netlink refuses.
     #[error(transparent)]
     Netlink(#[from] SandboxError),

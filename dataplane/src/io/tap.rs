@@ -95,7 +95,31 @@ impl Tap {
         &self.name
     }
 
+    /// The TAP whose queues another process has opened. `name` is the name it was created under.
+    #[must_use]
+    pub fn from_descriptors(name: String, queues: Vec<OwnedFd>) -> Self {
+        Self { name, queues: queues.into_iter().map(|fd| TapQueue { fd }).collect() }
+    }
+
     /// The descriptors of its queues.
+    #[must_use]
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.queues.iter().map(|queue| queue.fd.as_fd()).collect()
+    }
+
+    /// The same device by a second set of descriptors. It then lives until both sets are closed.
+    ///
+    /// # Errors
+    /// `EMFILE` when there are no more descriptors.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let queue = |queue: &TapQueue| Ok(TapQueue { fd: queue.fd.try_clone()? });
+        Ok(Self {
+            name: self.name.clone(),
+            queues: self.queues.iter().map(queue).collect::<io::Result<_>>()?,
+        })
+    }
+
+    /// The descriptors of its queues, for somebody who uses them otherwise.
     pub(crate) fn into_descriptors(self) -> Vec<OwnedFd> {
         self.queues.into_iter().map(|queue| queue.fd).collect()
     }

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use serde::{Deserialize, Serialize};
 
 use crate::io::pcap::{Direction, PcapWriter};
 use crate::tables::{PortId, SegmentId};
@@ -22,7 +23,7 @@ const QUEUE: usize = 1_024;
 pub const CAPTURES_MAX: usize = 16;
 
 /// What a capture wants; nothing set is everything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaptureFilter {
     /// Only this segment.
     pub segment: Option<SegmentId>,

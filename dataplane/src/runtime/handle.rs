@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use serde::{Deserialize, Serialize};
 
 use super::worker::{Command, Waker, Worker};
 use super::{Capture, CaptureFilter, Engine, FdbRow, Shared, Totals};
 use crate::datapath::Datapath;
 use crate::io::UnderlayTx;
 use crate::io::tap::Tap;
-use crate::io::udp::{self, Mode, SocketWatch, SourcePorts, UdpRx, Underlay, UnderlayError};
+use crate::io::udp::{Mode, SocketWatch, Sockets, SourcePorts, UdpRx, Underlay, UnderlayError};
 use crate::io::uplink::{Uplink, UplinkShared, UplinkState, UplinkTx};
 use crate::tables::{Ground, PortId, SegmentId, Tables, TablesError, TablesSpec};
 use crate::tunnel::Vtep;
@@ -35,7 +36,7 @@ pub struct Config {
 }
 
 /// How this host reaches other VTEPs.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnderlayConfig {
     /// This host's VTEP address.
     pub address: IpAddr,
@@ -47,7 +48,7 @@ pub struct UnderlayConfig {
 }
 
 /// The underlay as it came to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnderlayInfo {
     /// This host's VTEP address.
     pub address: IpAddr,
@@ -89,7 +90,7 @@ pub enum AttachError {
 }
 
 /// What control learns unasked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// The port's device no longer exists: its namespace has died, or somebody deleted the link.
     PortGone(PortId),
@@ -131,7 +132,18 @@ impl Handle {
     /// Starts the workers, with sockets of the calling thread's network namespace.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let count = worker_count(config.workers)?;
-        let ends = config.underlay.map(|underlay| Ends::open(underlay, count)).transpose()?;
+        let open = |underlay: UnderlayConfig| {
+            let UnderlayConfig { address, port, mode } = underlay;
+            Ok::<_, UnderlayError>((underlay, Sockets::open(address, port, mode, count)?))
+        };
+        let underlay = config.underlay.map(open).transpose()?;
+        Self::start_with(count, underlay)
+    }
+
+    /// Starts `count` workers with sockets that are open already, as many receiving ones as there are workers. Needs no
+    /// privileges.
+    pub fn start_with(count: usize, underlay: Option<(UnderlayConfig, Sockets)>) -> Result<Self, StartError> {
+        let ends = underlay.map(|(config, sockets)| Ends::new(config, sockets)).transpose()?;
         let underlay = ends.as_ref().map(|ends| ends.underlay.clone());
         let ground = Ground {
             shards: count,
@@ -325,9 +337,9 @@ struct Ends {
 }
 
 impl Ends {
-    fn open(config: UnderlayConfig, workers: usize) -> Result<Self, StartError> {
+    fn new(config: UnderlayConfig, sockets: Sockets) -> Result<Self, StartError> {
         let UnderlayConfig { address, port, mode } = config;
-        let Underlay { receivers, senders, sources, reason } = udp::open(address, port, mode, workers)?;
+        let Underlay { receivers, senders, sources, reason } = Underlay::over(sockets)?;
         let may_have_uplink = matches!(mode, Mode::Auto | Mode::TunnelGso);
         let uplink = may_have_uplink.then(|| Arc::new(UplinkShared::new(address, port)));
         let sender = |(queue, tx)| match &uplink {

@@ -16,7 +16,7 @@
 //!
 //! A worker runs to completion: it waits, reads a batch from whatever is ready, judges each frame and sends it, all on
 //! one thread. Nothing is queued between workers, so nothing grows; what a port or the underlay does not take at once is
-//! lost and counted. [`Handle`] is the only type that control holds.
+//! lost and counted. [`Handle`] is the only type that drives them; [`remote`] is a handle on workers of another process.
 //!
 //! Tables, captures and the clock are [`Shared`]; workers read them once per round and never wait for control. Commands
 //! are for what a worker owns alone: its descriptors.
@@ -30,6 +30,7 @@ mod engine;
 mod handle;
 mod outputs;
 mod pace;
+pub mod remote;
 mod worker;
 
 pub use capture::{Capture, CaptureFilter};

@@ -12,6 +12,7 @@ pub const MAX: usize = ethernet::HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_LEN
 
 /// How a VTEP is reached on the underlay's link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
 pub struct NextHop {
     /// Our interface's MAC.
     pub source: MacAddr,

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 ///
 /// An IPv4 address that a dual-stack socket wrote as `::ffff:a.b.c.d` is the IPv4 VTEP `a.b.c.d`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
 pub struct Vtep {
     /// The address as IPv6, an IPv4 one mapped (RFC 4291 section 2.5.5.2): two numbers compare faster than an enum of
     /// byte strings, and every frame from a tunnel compares.

@@ -12,6 +12,7 @@ pub const HEADER_LEN: usize = 14;
 
 /// A 48-bit Ethernet address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
 pub struct MacAddr(pub [u8; 6]);
 
 /// As one number: a hasher takes bytes one call at a time, and a frame's two addresses are hashed for every frame.

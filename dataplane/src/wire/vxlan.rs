@@ -24,6 +24,11 @@ const VNI_VALID: u8 = 0x08;
 
 /// A VXLAN network identifier: 24 bits, all of them legal on the wire, zero included (VX-4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "os",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(into = "u32", try_from = "u32")
+)]
 pub struct Vni(u32);
 
 /// A number or a text that is no VNI.
@@ -64,6 +69,20 @@ impl Vni {
 impl fmt::Display for Vni {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, out)
+    }
+}
+
+impl From<Vni> for u32 {
+    fn from(vni: Vni) -> Self {
+        vni.get()
+    }
+}
+
+impl TryFrom<u32> for Vni {
+    type Error = VniError;
+
+    fn try_from(number: u32) -> Result<Self, VniError> {
+        Self::new(number)
     }
 }
 

@@ -164,8 +164,12 @@ fn nothing_is_left_behind_whatever_ends_the_daemon() {
             let names = uplinks(&host.ns);
             names.len() == 1 && names[0] != first
         });
+        let packets = daemon.dataplane();
         kill(daemon.pid(), signal).expect("the daemon runs");
         wait::until_true("the daemon ends", || !daemon.alive());
+        if signal == Signal::SIGKILL {
+            kill(packets, signal).expect("the packet process outlives the daemon");
+        }
         wait::until_true("its links are gone", || host.ns.links() == ["lo", UPLINK]);
         let qdiscs = host.ns.exec(&["tc", "qdisc", "show"]).must();
         assert!(!qdiscs.contains("clsact") && !qdiscs.contains("ingress"), "{signal}: {qdiscs}");

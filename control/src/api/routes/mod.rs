@@ -68,6 +68,7 @@ async fn status(State(daemon): Context) -> Result<Response, Refusal> {
     let told = Arc::clone(&daemon);
     let status = blocking(&daemon, move |manager| {
         let (networks, underlay) = (manager.networks(), manager.plane().underlay());
+        let process = manager.plane().process();
         Ok(Status {
             node: told.node.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -81,8 +82,10 @@ async fn status(State(daemon): Context) -> Result<Response, Refusal> {
             peers: manager.peers().to_vec(),
             workers: manager.plane().workers(),
             daemon_pid: std::process::id(),
-            dataplane_pid: std::process::id(),
-            ready: told.health.phase() == Phase::Ready,
+            dataplane_pid: process.pid,
+            dataplane_restarts: process.restarts,
+            ready: told.health.phase() == Phase::Ready && process.pid.is_some(),
+            dataplane_reason: process.reason,
             warnings: told.health.warnings(),
             networks: networks.len(),
             endpoints: networks.iter().map(|network| network.endpoints.len()).sum(),

@@ -79,6 +79,9 @@ pub(super) enum Command {
     Demo,
     /// Run the daemon in the foreground, until SIGTERM
     Daemon(DaemonArgs),
+    /// Carry packets for the daemon, which starts this itself
+    #[command(hide = true)]
+    Dataplane,
     /// What the daemon is and does
     Status,
     /// What differs from what there should be, and what to do about it; exit code 1 if anything does
@@ -157,6 +160,9 @@ pub(super) struct DaemonArgs {
     /// The configuration file; /etc/weft/config.toml is read if it exists and none is named
     #[arg(long, env = "WEFT_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+    /// Go on forwarding when told to end, until the next daemon takes over
+    #[arg(long)]
+    pub(super) live_restore: bool,
     /// Set one configuration key, for example underlay.port=4790 (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,

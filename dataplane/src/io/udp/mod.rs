@@ -20,6 +20,7 @@
 
 mod probe;
 mod rx;
+mod sockets;
 mod sources;
 mod tx;
 
@@ -30,9 +31,11 @@ use std::os::fd::AsFd;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub use rx::{SocketWatch, UdpRx};
+pub use sockets::{Sockets, Terms};
 pub use sources::{SOURCE_PORTS, SourcePorts};
 pub use tx::UdpTx;
 
@@ -42,7 +45,7 @@ use super::sys::sockopt;
 const BUFFER: usize = 16 << 20;
 
 /// How frames cross the underlay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
     /// Let the dataplane choose.
     #[default]
@@ -127,18 +130,26 @@ pub struct Underlay {
     pub reason: Option<String>,
 }
 
-/// Opens the sockets of the underlay in the calling thread's network namespace for `workers` workers.
+impl Underlay {
+    /// Puts open sockets to use: a receiver and a sender for each worker they were opened for.
+    ///
+    /// # Errors
+    /// [`UnderlayError::Io`] when a socket is none of those.
+    pub fn over(sockets: Sockets) -> Result<Self, UnderlayError> {
+        let Sockets { receivers, sources, terms } = sockets;
+        let workers = receivers.len();
+        let sources = Arc::new(SourcePorts::over(sources, terms.gso)?);
+        let receivers =
+            receivers.into_iter().map(|socket| UdpRx::new(socket, terms.gso)).collect::<Result<_, _>>()?;
+        let senders = (0..workers).map(|_| UdpTx::new(Arc::clone(&sources), terms.port)).collect();
+        Ok(Self { receivers, senders, sources, reason: terms.reason })
+    }
+}
+
+/// Opens the sockets of the underlay in the calling thread's network namespace for `workers` workers, and puts them to
+/// use.
 pub fn open(address: IpAddr, port: u16, mode: Mode, workers: usize) -> Result<Underlay, UnderlayError> {
-    let (mode, reason) = choose(address, mode)?;
-    let gso = mode == Mode::UdpGso;
-    let sources = Arc::new(SourcePorts::open(address, gso)?);
-    // A socket that shares its port would let a second daemon share it too, so the first question is asked without.
-    drop(listen(address, port, false)?);
-    let receivers = (0..workers)
-        .map(|_| UdpRx::new(listen(address, port, workers > 1)?, gso))
-        .collect::<Result<_, _>>()?;
-    let senders = (0..workers).map(|_| UdpTx::new(Arc::clone(&sources), port)).collect();
-    Ok(Underlay { receivers, senders, sources, reason })
+    Underlay::over(Sockets::open(address, port, mode, workers)?)
 }
 
 fn choose(address: IpAddr, wanted: Mode) -> Result<(Mode, Option<String>), UnderlayError> {

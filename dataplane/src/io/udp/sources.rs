@@ -26,12 +26,13 @@ pub struct SourcePorts {
 }
 
 impl SourcePorts {
-    pub(super) fn open(address: IpAddr, gso: bool) -> Result<Self, UnderlayError> {
-        // One port from each sixteenth of the range, so that the ports differ in their upper bits too.
-        let share = (u16::MAX - FIRST_PORT) / SOURCE_PORTS as u16 + 1;
-        let sockets = (0..SOURCE_PORTS as u16)
-            .map(|index| bind_within(address, FIRST_PORT + index * share, share, gso))
-            .collect::<Result<_, _>>()?;
+    /// Sends by `sockets`, which [`bind_all`] has opened.
+    pub(super) fn over(sockets: Vec<Socket>, gso: bool) -> Result<Self, UnderlayError> {
+        let with_port = |socket: Socket| {
+            let address = socket.local_addr().map_err(io_error("read a socket's address"))?;
+            Ok((socket, address.as_socket().map_or(0, |address| address.port())))
+        };
+        let sockets = sockets.into_iter().map(with_port).collect::<Result<_, _>>()?;
         Ok(Self { sockets, gso, refused: AtomicBool::new(false) })
     }
 
@@ -71,14 +72,22 @@ impl SourcePorts {
     }
 }
 
-fn bind_within(address: IpAddr, first: u16, count: u16, gso: bool) -> Result<(Socket, u16), UnderlayError> {
+/// One socket from each sixteenth of the range, so that the ports differ in their upper bits too.
+pub(super) fn bind_all(address: IpAddr, gso: bool) -> Result<Vec<Socket>, UnderlayError> {
+    let share = (u16::MAX - FIRST_PORT) / SOURCE_PORTS as u16 + 1;
+    (0..SOURCE_PORTS as u16)
+        .map(|index| bind_within(address, FIRST_PORT + index * share, share, gso))
+        .collect()
+}
+
+fn bind_within(address: IpAddr, first: u16, count: u16, gso: bool) -> Result<Socket, UnderlayError> {
     let socket = udp_socket(address)?;
     set_envelope(&socket, address, gso)?;
     // These ports are for sending: whatever is sent to them is dropped before it is queued.
     socket.attach_filter(&[SockFilter::new(0x06, 0, 0, 0)]).map_err(io_error("attach a socket filter"))?;
     for port in first..=first + (count - 1) {
         match socket.bind(&SocketAddr::new(address, port).into()) {
-            Ok(()) => return Ok((socket, port)),
+            Ok(()) => return Ok(socket),
             Err(e) if e.kind() == io::ErrorKind::AddrInUse => {}
             Err(e) => return Err(bind_error(e, address, port)),
         }

@@ -27,7 +27,7 @@ mod tests;
 mod tx;
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -69,6 +69,27 @@ impl Uplink {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The uplink whose queues another process has opened. `name` is the link's.
+    #[must_use]
+    pub fn from_descriptors(name: String, queues: Vec<OwnedFd>) -> Self {
+        Self { name, queues }
+    }
+
+    /// The descriptors of its queues.
+    #[must_use]
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.queues.iter().map(AsFd::as_fd).collect()
+    }
+
+    /// The same device by a second set of descriptors. It then lives until both sets are closed.
+    ///
+    /// # Errors
+    /// `EMFILE` when there are no more descriptors.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let queues = self.queues.iter().map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
+        Ok(Self { name: self.name.clone(), queues })
     }
 
     /// How many queues it has.

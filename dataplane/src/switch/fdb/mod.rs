@@ -62,6 +62,7 @@ const REFRESH_GRAIN: Duration = Duration::from_millis(500);
 
 /// Where a MAC is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
 pub enum Location {
     /// Behind a local port.
     Local(PortId),
@@ -93,6 +94,7 @@ impl Location {
 
 /// Who put an entry there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
 pub enum EntryKind {
     /// Control.
     Static,
@@ -132,6 +134,7 @@ pub enum Learned {
 
 /// One entry as an operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
 pub struct FdbRow {
     /// The address.
     pub mac: MacAddr,
