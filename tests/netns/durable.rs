@@ -82,8 +82,9 @@ fn networks_and_endpoints_outlive_their_daemon() {
     let networks = scene.daemon().json(&["network", "ls"]);
     for politely in [true, false] {
         let before = scene.endpoints();
-        scene.succeed(politely, || {
-            wait::until_true("the interfaces go with the daemon", || a.ns.links() == ["lo"]);
+        scene.succeed(politely, || match politely {
+            true => wait::until_true("the interfaces go with the daemon", || a.ns.links() == ["lo"]),
+            false => ping(&a, &b),
         });
         assert_eq!(scene.endpoints(), before, "politely: {politely}");
         assert_eq!(scene.daemon().json(&["network", "ls"]), networks);
@@ -99,14 +100,20 @@ fn an_endpoint_dies_with_its_namespace_even_if_another_has_the_name_now() {
     let mut scene = Scene::new();
     let [reborn, stays] = [11, 12].map(|number| Container::connect(scene.daemon(), NETWORK, number, &[]));
     let gone = Container::connect(scene.daemon(), NETWORK, 13, &[]);
+    let lost = Container::connect(scene.daemon(), NETWORK, 14, &[]);
+    let names = |scene: &Scene| -> Vec<Value> {
+        scene.endpoints().iter().map(|endpoint| endpoint["name"].clone()).collect()
+    };
+    // While nobody looks, but packets are switched.
+    scene.succeed(false, || drop(lost));
+    wait::until_true("who died meanwhile is released", || names(&scene).len() == 3);
     let name = reborn.ns.name().to_owned();
-    scene.succeed(false, || {
+    scene.succeed(true, || {
         drop(gone);
         cmd::run("ip", &["netns", "del", &name]).must();
         cmd::run("ip", &["netns", "add", &name]).must();
     });
-    let names: Vec<_> = scene.endpoints().iter().map(|endpoint| endpoint["name"].clone()).collect();
-    assert_eq!(names, [stays.name.as_str()]);
+    assert_eq!(names(&scene), [stays.name.as_str()]);
     assert_eq!(reborn.ns.links(), ["lo"], "the new namespace was given what the old one had");
     assert!(scene.daemon().stderr().contains("is another one now"), "{}", scene.daemon().stderr());
     Container::connect(scene.daemon(), NETWORK, 11, &[]);
@@ -192,7 +199,7 @@ fn the_doctor_tells_what_is_wrong() {
     let mut scene = Scene::new();
     let container = Container::connect(scene.daemon(), NETWORK, 11, &[]);
     assert_eq!(scene.daemon().json(&["doctor"]), serde_json::json!([]));
-    scene.succeed(false, || {
+    scene.succeed(true, || {
         wait::until_true("the TAP goes with its owner", || container.ns.links() == ["lo"]);
         container.ns.ip(&["link", "add", "eth0", "type", "veth", "peer", "name", "other"]);
     });
