@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::compare::trial::Times;
 use crate::compare::workload::Workload;
 use crate::compare::{self, Plan};
+use crate::endpoints;
 use crate::error::LabError;
 use crate::interrupt;
 use crate::report::model::Report;
@@ -30,6 +31,8 @@ struct Cli {
 enum Action {
     /// Build two hosts for each contender on this machine and measure them in turn (needs root, removes all it makes)
     Compare(CompareArgs),
+    /// Fill one host with endpoints and measure attaching, detaching, memory and a restart (needs root)
+    Endpoints(EndpointsArgs),
     /// Show a report that was written with --json once more
     Render(RenderArgs),
     /// Send and receive inside a namespace; `compare` starts these by itself
@@ -71,6 +74,19 @@ struct CompareArgs {
 }
 
 #[derive(Debug, Args)]
+struct EndpointsArgs {
+    /// How many endpoints the host has
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u16).range(1..=4_096))]
+    count: u16,
+    /// How many of them are detached and attached again
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..))]
+    samples: u16,
+    /// Write the figures as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct RenderArgs {
     /// The report
     json: PathBuf,
@@ -94,6 +110,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Action::Agent => return agent::serve(),
         Action::Compare(args) => compare(&args),
+        Action::Endpoints(args) => fill(&args),
         Action::Render(args) => render(&args),
     };
     match outcome {
@@ -119,6 +136,19 @@ fn compare(args: &CompareArgs) -> Result<(), LabError> {
         write(file, &json)?;
     }
     show(&report, &args.views)
+}
+
+fn fill(args: &EndpointsArgs) -> Result<(), LabError> {
+    interrupt::watch()?;
+    let plan = endpoints::Plan { count: args.count.into(), samples: args.samples.into() };
+    let figures = endpoints::run(&find_weft()?, plan)?;
+    if let Some(file) = &args.json {
+        let json = serde_json::to_string_pretty(&figures)
+            .map_err(|error| LabError::BadReport { file: file.display().to_string(), source: error })?;
+        write(file, &json)?;
+    }
+    print!("{}", endpoints::render(&figures));
+    Ok(())
 }
 
 fn render(args: &RenderArgs) -> Result<(), LabError> {

@@ -1,11 +1,12 @@
 //! How fast Weft is, and beside what.
 //!
-//! Two instruments share this package. `cargo bench -p weft-bench` times the pure packet path on named frames
+//! Three instruments share this package. `cargo bench -p weft-bench` times the pure packet path on named frames
 //! ([`frames`]): nanoseconds and allocations, no kernel. `weft-bench compare` ([`cli`]) is the lab: it builds the same two
 //! hosts for Weft in each underlay mode, the kernel's bridge and vxlan, a bare veth and Open vSwitch, sends the same
-//! traffic through each in turn, and says how they compare.
+//! traffic through each in turn, and says how they compare. `weft-bench endpoints` fills one host.
 //!
 //! ```text
+//!   endpoints  a full host: how long attaching and detaching take there, and what it costs
 //!   compare/   what is to be compared, and the order in which it is done
 //!   stage/     the two hosts: namespaces, the wire between them, and each contender's way of joining containers
 //!   traffic/   the programs inside the containers, and the line protocol that drives them
@@ -23,6 +24,7 @@
 
 pub mod cli;
 mod compare;
+mod endpoints;
 mod error;
 pub mod frames;
 mod interrupt;

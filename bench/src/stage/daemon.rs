@@ -56,6 +56,11 @@ impl Daemon {
         })
     }
 
+    /// Ends it as a crash would.
+    pub(crate) fn kill(&mut self) -> Result<(), LabError> {
+        self.child.kill().and_then(|()| self.child.wait()).map(drop).map_err(LabError::io("kill a daemon"))
+    }
+
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -64,8 +69,11 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
         let pid = Pid::from_raw(self.pid().cast_signed());
-        // The child is not reaped yet, so the id is its own; it may have ended.
+        // The child is not reaped yet, so the id is its own.
         let _ = kill(pid, Signal::SIGTERM);
         let deadline = std::time::Instant::now() + LEAVE;
         while std::time::Instant::now() < deadline {

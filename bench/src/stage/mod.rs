@@ -14,7 +14,7 @@
 
 pub(crate) mod command;
 pub(crate) mod contender;
-mod daemon;
+pub(crate) mod daemon;
 mod kernel;
 pub(crate) mod netns;
 pub(crate) mod ovs;

@@ -1,0 +1,250 @@
+//! How long attaching and detaching take on a full host, what that host costs, and how soon a new daemon has it again.
+//!
+//! One daemon, one `bridge` network, many endpoints spread over a few sandboxes. Times are those of an API call, from the
+//! request to the answer: when it has come, the interface is up and has its addresses.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+use weft::api::Client;
+use weft::model::{IfName, Name};
+use weft::network::{EndpointRequest, NetworkRequest};
+
+use crate::error::LabError;
+use crate::interrupt;
+use crate::measure::cpu::resident;
+use crate::measure::stats::percentile;
+use crate::stage::daemon::{Daemon, directory, text};
+use crate::stage::netns::{Namespace, remove_leftovers};
+
+/// The network that everything is connected to.
+const NETWORK: &str = "full";
+
+/// How many endpoints a sandbox gets: a namespace with thousands of links would measure the kernel's search for names.
+const PER_SANDBOX: usize = 64;
+
+/// What is to be measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// Endpoints that are there while things are measured.
+    pub(crate) count: usize,
+    /// Endpoints that are detached and attached again meanwhile.
+    pub(crate) samples: usize,
+}
+
+/// What came of it. Times are in milliseconds.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Figures {
+    count: usize,
+    samples: usize,
+    fill_s: f64,
+    attach: Quantiles,
+    detach: Quantiles,
+    /// Resident memory of the daemon and the packet process, MiB.
+    memory_mib: f64,
+    /// Open descriptors of the daemon and of the packet process.
+    descriptors: Vec<usize>,
+    /// From the start of a daemon to its answer, the former one having been killed, with all endpoints back.
+    restart_ms: f64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Quantiles {
+    p50_ms: f64,
+    p99_ms: f64,
+    max_ms: f64,
+}
+
+impl Quantiles {
+    fn of(times: &[Duration]) -> Self {
+        let mut nanos: Vec<u64> = times.iter().map(|time| time.as_nanos() as u64).collect();
+        nanos.sort_unstable();
+        let ms = |percent| percentile(&nanos, percent) as f64 / 1e6;
+        Self { p50_ms: ms(50.0), p99_ms: ms(99.0), max_ms: ms(100.0) }
+    }
+}
+
+/// Builds the host, fills it and measures.
+///
+/// # Errors
+/// [`LabError`]; what was made is removed.
+pub(crate) fn run(weft: &Path, plan: Plan) -> Result<Figures, LabError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(LabError::NotRoot);
+    }
+    remove_leftovers();
+    let mut lab = Lab::build(weft, plan.count)?;
+    lab.create()?;
+    let started = Instant::now();
+    for number in 0..plan.count {
+        interrupt::check()?;
+        lab.attach(number)?;
+        if (number + 1) % 100 == 0 {
+            eprintln!("{} of {} endpoints attached", number + 1, plan.count);
+        }
+    }
+    let fill_s = started.elapsed().as_secs_f64();
+    let (mut attach, mut detach) = (Vec::new(), Vec::new());
+    for sample in 0..plan.samples {
+        interrupt::check()?;
+        // A stride that meets every sandbox and, in the end, every endpoint.
+        let number = sample * 7_919 % plan.count;
+        detach.push(lab.detach(number)?);
+        attach.push(lab.attach(number)?);
+    }
+    let pids = lab.pids()?;
+    let memory_mib = resident(&pids) as f64 / f64::from(1 << 20);
+    let descriptors = pids.iter().map(|pid| descriptors(*pid)).collect();
+    let restart_ms = lab.restart(plan.count)?.as_secs_f64() * 1e3;
+    let (attach, detach) = (Quantiles::of(&attach), Quantiles::of(&detach));
+    Ok(Figures {
+        count: plan.count,
+        samples: plan.samples,
+        fill_s,
+        attach,
+        detach,
+        memory_mib,
+        descriptors,
+        restart_ms,
+    })
+}
+
+/// The figures, a line each.
+pub(crate) fn render(figures: &Figures) -> String {
+    let line = |what: &str, q: Quantiles| {
+        format!("{what:<10} p50 {:>7.2} ms   p99 {:>7.2} ms   max {:>7.2} ms\n", q.p50_ms, q.p99_ms, q.max_ms)
+    };
+    format!(
+        "{} endpoints attached in {:.1} s; with them present, {} times:\n{}{}\
+         daemon and packet process: {:.1} MiB resident, {:?} descriptors\n\
+         a daemon that takes over has all of them after {:.0} ms\n",
+        figures.count,
+        figures.fill_s,
+        figures.samples,
+        line("attach", figures.attach),
+        line("detach", figures.detach),
+        figures.memory_mib,
+        figures.descriptors,
+        figures.restart_ms,
+    )
+}
+
+/// A host with a daemon, and sandboxes for its endpoints.
+struct Lab {
+    runtime: Runtime,
+    client: Client,
+    daemon: Option<Daemon>,
+    sandboxes: Vec<Namespace>,
+    host: Namespace,
+    weft: PathBuf,
+    /// Removed last.
+    directory: TempDir,
+}
+
+impl Lab {
+    fn build(weft: &Path, count: usize) -> Result<Self, LabError> {
+        let runtime =
+            Builder::new_current_thread().enable_all().build().map_err(LabError::io("start a client"))?;
+        let directory = directory()?;
+        let client = Client::new(directory.path().join("run/weft.sock"));
+        let host = Namespace::new("host")?;
+        let sandboxes = (0..count.div_ceil(PER_SANDBOX))
+            .map(|_| Namespace::new("sandbox"))
+            .collect::<Result<Vec<_>, _>>()?;
+        let weft = weft.to_owned();
+        let mut lab = Self { runtime, client, daemon: None, sandboxes, host, weft, directory };
+        lab.start()?;
+        Ok(lab)
+    }
+
+    /// Starts a daemon and waits for its answer.
+    fn start(&mut self) -> Result<(), LabError> {
+        let here = text(self.directory.path());
+        let mut command = Command::new(&self.weft);
+        let places = [format!("state_dir=\"{here}/state\""), format!("run_dir=\"{here}/run\"")];
+        command.arg("daemon").args(["--set", &places[0], "--set", &places[1]]).env_clear();
+        let mut daemon = Daemon::start(&self.host, command, self.directory.path().join("log"))?;
+        let (client, runtime) = (&self.client, &self.runtime);
+        daemon.ready("the daemon is ready", || runtime.block_on(client.status()).ok().filter(|s| s.ready))?;
+        self.daemon = Some(daemon);
+        Ok(())
+    }
+
+    fn create(&self) -> Result<(), LabError> {
+        let mut request = NetworkRequest::new(name(NETWORK)?);
+        request.subnets = vec!["10.64.0.0/16".parse().map_err(|_| refused("a subnet"))?];
+        self.runtime
+            .block_on(self.client.create_network(&request))
+            .map(drop)
+            .map_err(|e| refused(&e.to_string()))
+    }
+
+    fn attach(&self, number: usize) -> Result<Duration, LabError> {
+        let mut request = EndpointRequest::new(self.sandboxes[number / PER_SANDBOX].path());
+        request.name = Some(name(&format!("e{number}"))?);
+        let ifname: Result<IfName, _> = format!("e{}", number % PER_SANDBOX).parse();
+        request.ifname = Some(ifname.map_err(|_| refused("an interface name"))?);
+        let started = Instant::now();
+        let done = self.runtime.block_on(self.client.connect(NETWORK, &request));
+        done.map(|_| started.elapsed()).map_err(|error| refused(&error.to_string()))
+    }
+
+    fn detach(&self, number: usize) -> Result<Duration, LabError> {
+        let started = Instant::now();
+        let done = self.runtime.block_on(self.client.disconnect(NETWORK, &format!("e{number}")));
+        done.map(|_| started.elapsed()).map_err(|error| refused(&error.to_string()))
+    }
+
+    /// The daemon and, where that is another one, the packet process.
+    fn pids(&self) -> Result<Vec<u32>, LabError> {
+        let status = self.runtime.block_on(self.client.status()).map_err(|e| refused(&e.to_string()))?;
+        let mut pids = vec![status.daemon_pid, status.dataplane_pid];
+        pids.dedup();
+        Ok(pids)
+    }
+
+    /// Kills the daemon and starts another one; how long that takes to have all `count` endpoints.
+    fn restart(&mut self, count: usize) -> Result<Duration, LabError> {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.kill()?;
+        }
+        self.daemon = None;
+        let started = Instant::now();
+        self.start()?;
+        let elapsed = started.elapsed();
+        let back = self.runtime.block_on(self.client.endpoints()).map_err(|e| refused(&e.to_string()))?.len();
+        if back == count {
+            Ok(elapsed)
+        } else {
+            Err(refused(&format!("{back} of {count} endpoints came back")))
+        }
+    }
+}
+
+fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+fn name(text: &str) -> Result<Name, LabError> {
+    text.parse().map_err(|_| refused(text))
+}
+
+fn refused(what: &str) -> LabError {
+    LabError::Refused(what.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_of_the_sorted_times() {
+        let times: Vec<_> = (1..=200).rev().map(Duration::from_millis).collect();
+        let q = Quantiles::of(&times);
+        assert_eq!((q.p50_ms, q.p99_ms, q.max_ms), (100.0, 198.0, 200.0));
+    }
+}
