@@ -202,9 +202,7 @@ impl Lab {
     /// The daemon and, where that is another one, the packet process.
     fn pids(&self) -> Result<Vec<u32>, LabError> {
         let status = self.runtime.block_on(self.client.status()).map_err(|e| refused(&e.to_string()))?;
-        let mut pids = vec![status.daemon_pid, status.dataplane_pid];
-        pids.dedup();
-        Ok(pids)
+        Ok([Some(status.daemon_pid), status.dataplane_pid].into_iter().flatten().collect())
     }
 
     /// Kills the daemon and starts another one; how long that takes to have all `count` endpoints.

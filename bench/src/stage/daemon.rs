@@ -17,8 +17,9 @@ use crate::interrupt::wait_until;
 /// How long a daemon may take to become ready.
 const READY: Duration = Duration::from_secs(20);
 
-/// How long it may take to end on SIGTERM before it gets SIGKILL.
-const LEAVE: Duration = Duration::from_secs(8);
+/// How long it may take to end on SIGTERM before it gets SIGKILL: a link takes the kernel 15 to 25 ms to remove, and there
+/// may be thousands.
+const LEAVE: Duration = Duration::from_secs(120);
 
 /// A running daemon. Dropping it sends SIGTERM and, if that does not help, SIGKILL.
 #[derive(Debug)]

@@ -29,6 +29,7 @@ pub(super) struct Daemon {
     host: &'static str,
     netns: NetnsId,
     child: Child,
+    config: PathBuf,
     log: PathBuf,
     /// The way to talk to it.
     pub(super) control: Control,
@@ -42,18 +43,19 @@ impl Daemon {
         std::fs::create_dir(&home).map_err(DemoError::io(format!("make {}", home.display())))?;
         std::fs::write(&config, configuration(host, &home, vteps))
             .map_err(DemoError::io(format!("write {}", config.display())))?;
-        let log_file =
-            std::fs::File::create(&log).map_err(DemoError::io(format!("write {}", log.display())))?;
-        let mut command = command(&config, log_file)?;
-        // A process starts in the namespace of the thread that starts it.
-        let runtime = tokio::runtime::Handle::current();
-        let child = host.netns.netns().run(|| {
-            let _inside = runtime.enter();
-            command.spawn()
-        })?;
-        let child = child.map_err(DemoError::io("start `weft daemon`"))?;
+        let child = spawn(host, &config, &log)?;
         let control = Control::new(host.label, home.join("weft.sock"));
-        Ok(Self { host: host.label, netns: host.netns.netns().id(), child, log, control })
+        Ok(Self { host: host.label, netns: host.netns.netns().id(), child, config, log, control })
+    }
+
+    /// Kills it without a word, and starts another one on the same files, which is `host`'s.
+    ///
+    /// # Errors
+    /// [`DemoError`] when the next one does not become ready.
+    pub(super) async fn replace(&mut self, host: &Host) -> Result<(), DemoError> {
+        self.child.kill().await.map_err(DemoError::io("kill a daemon"))?;
+        self.child = spawn(host, &self.config, &self.log)?;
+        self.ready().await
     }
 
     /// Waits until it says that it is ready.
@@ -119,6 +121,20 @@ impl Daemon {
         let words = lines.join(" | ");
         if words.is_empty() { "none".into() } else { words }
     }
+}
+
+/// Starts the executable on `host`; what it says is added to the file `log`.
+fn spawn(host: &Host, config: &Path, log: &Path) -> Result<Child, DemoError> {
+    let file = std::fs::File::options().create(true).append(true).open(log);
+    let file = file.map_err(DemoError::io(format!("write {}", log.display())))?;
+    let mut command = command(config, file)?;
+    // A process starts in the namespace of the thread that starts it.
+    let runtime = tokio::runtime::Handle::current();
+    let child = host.netns.netns().run(|| {
+        let _inside = runtime.enter();
+        command.spawn()
+    })?;
+    child.map_err(DemoError::io("start `weft daemon`"))
 }
 
 fn configuration(host: &Host, home: &Path, vteps: &[Ipv4Addr]) -> String {

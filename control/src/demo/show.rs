@@ -34,6 +34,9 @@ pub(super) async fn show(lab: &mut Lab, report: &mut Report) -> Result<(), DemoE
     report.end(Outcome::Passed, attached);
 
     play(&cast, report).await;
+    if let Some(daemon) = lab.daemons.first_mut() {
+        tell(report, "host a's daemon is killed", parts::restart(&cast, daemon)).await;
+    }
     report.begin("counters");
     for daemon in &mut lab.daemons {
         daemon.is_alive()?;
