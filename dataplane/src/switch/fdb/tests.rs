@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::model::Model;
 use super::*;
+use crate::tunnel::Vtep;
 
 const A: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xa]);
 const B: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xb]);
