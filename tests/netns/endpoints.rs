@@ -52,18 +52,25 @@ fn a_connected_container_is_configured_and_up() {
 }
 
 #[test]
-fn the_interface_is_a_multi_queue_tap_with_virtio_headers() {
+fn the_interface_is_a_tap_with_virtio_headers_and_no_more_queues_than_it_needs() {
     need!(Root, Tun);
-    let wire = Wire::blue();
-    let container = wire.container(11);
-    let link = container.ns.link("eth0").expect("eth0 is there");
-    assert_eq!(link["linkinfo"]["info_kind"], "tun");
-    let data = &link["linkinfo"]["info_data"];
-    assert_eq!(
-        (&data["type"], &data["multi_queue"], &data["vnet_hdr"]),
-        (&"tap".into(), &true.into(), &true.into())
-    );
-    assert_eq!(data["persist"], false, "a TAP that outlives its owner is left behind");
+    for (workers, several) in [(1, false), (2, true)] {
+        let host = Namespace::new("host");
+        let daemon = Daemon::start(&host, &Config { workers: Some(workers), ..Config::default() });
+        daemon.weft(&["network", "create", NETWORK]).must();
+        let container = Namespace::new("c");
+        daemon.weft(&["network", "connect", NETWORK, &container.path()]).must();
+        let link = container.link("eth0").expect("eth0 is there");
+        assert_eq!(link["linkinfo"]["info_kind"], "tun");
+        let data = &link["linkinfo"]["info_data"];
+        assert_eq!(
+            (&data["type"], &data["multi_queue"], &data["vnet_hdr"]),
+            (&"tap".into(), &several.into(), &true.into())
+        );
+        assert_eq!(data["persist"], false, "a TAP that outlives its owner is left behind");
+        // Each queue of the kernel's has a queueing discipline with memory of its own.
+        assert_eq!(link["num_tx_queues"] == 1, !several, "{link}");
+    }
 }
 
 #[test]

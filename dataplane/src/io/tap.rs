@@ -3,6 +3,9 @@
 //! A [`Tap`] is a device with one queue per worker. It lives as long as one of its descriptors is open, wherever its
 //! link has been moved since; closing the last one removes the link from the namespace it is in. The kernel steers a flow
 //! to the queue that its reverse direction was last written to, so a flow stays with its worker.
+//!
+//! A device for one worker is not a multi-queue one: that would have [`QUEUES_MAX`] queues however many are used, and a
+//! queueing discipline for each, which is 6 MiB of kernel memory.
 
 use std::ffi::CString;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -78,7 +81,7 @@ impl Tap {
         let mut tap = Self { name: name.to_owned(), queues: Vec::with_capacity(queues) };
         for index in 0..queues {
             let fd = tun::open().map_err(|e| open_error(e, name))?;
-            tun::set_iff(fd.as_fd(), &c_name, index == 0).map_err(|e| create_error(e, name))?;
+            tun::set_iff(fd.as_fd(), &c_name, queues > 1, index == 0).map_err(|e| create_error(e, name))?;
             tun::set_header_len(fd.as_fd(), vnet::LEN).map_err(fail("set the virtio header of"))?;
             tap.queues.push(TapQueue { fd });
         }

@@ -19,10 +19,13 @@ pub(crate) fn open() -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(c"/dev/net/tun", OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-/// Makes `fd` a multi-queue TAP queue of the device `name` with a virtio header before each frame. `exclusive`: the
-/// device must be new. The device is created in the calling thread's network namespace.
-pub(crate) fn set_iff(fd: BorrowedFd<'_>, name: &CStr, exclusive: bool) -> io::Result<()> {
-    let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_MULTI_QUEUE;
+/// Makes `fd` a queue of the TAP device `name`, with a virtio header before each frame. `several`: the device has, or will
+/// have, more than this one; `exclusive`: it must be new. The device is created in the calling thread's network namespace.
+pub(crate) fn set_iff(fd: BorrowedFd<'_>, name: &CStr, several: bool, exclusive: bool) -> io::Result<()> {
+    let mut flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    if several {
+        flags |= libc::IFF_MULTI_QUEUE;
+    }
     if exclusive {
         flags |= libc::IFF_TUN_EXCL;
     }
