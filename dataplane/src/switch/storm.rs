@@ -1,12 +1,12 @@
 //! A bound on what one speaker can make everybody else receive.
 //!
-//! A generic cell rate algorithm (ITU-T I.371) in one atomic: `tat` is when the next frame would conform if frames came
-//! exactly at the limit. Only broadcast, unknown-unicast and multicast frames ask; a super-frame is one frame.
+//! A [`Rate`] whose state is one atomic. Only broadcast, unknown-unicast and multicast frames ask; a super-frame is one
+//! frame.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::time::Moment;
+use crate::time::{Moment, Rate};
 
 /// How much of a second's allowance may come at once: 100 ms of it lets a burst of ARP at a container's start through.
 const BURST: Duration = Duration::from_millis(100);
@@ -32,7 +32,7 @@ impl StormLimit {
 /// The state of one speaker.
 #[derive(Debug, Default)]
 pub struct Storm {
-    tat: AtomicU64,
+    state: AtomicU64,
 }
 
 impl Storm {
@@ -40,12 +40,9 @@ impl Storm {
     pub fn admit(&self, limit: StormLimit, now: Moment) -> bool {
         // Divided here, where few frames come by, rather than where the limit is carried along with every frame.
         let Some(interval) = 1_000_000u64.checked_div(limit.kpps.into()) else { return true };
-        let now = now.as_nanos();
-        let admit = |tat: u64| {
-            let start = tat.max(now);
-            (start - now <= BURST.as_nanos() as u64).then_some(start + interval)
-        };
-        self.tat.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admit).is_ok()
+        let rate = Rate::new(Duration::from_nanos(interval), BURST);
+        let admit = |state| rate.admit(Moment::from_nanos(state), now).map(Moment::as_nanos);
+        self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admit).is_ok()
     }
 }
 

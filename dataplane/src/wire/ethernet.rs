@@ -141,6 +141,14 @@ impl fmt::Display for EtherType {
     }
 }
 
+/// The header of a frame to be sent.
+#[must_use]
+pub const fn header(destination: MacAddr, source: MacAddr, ether_type: EtherType) -> [u8; HEADER_LEN] {
+    let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (destination.0, source.0);
+    let [m, n] = ether_type.0.to_be_bytes();
+    [a, b, c, d, e, f, g, h, i, j, k, l, m, n]
+}
+
 /// A frame without preamble and checksum, as a TAP delivers it.
 #[derive(Clone, Copy, Debug)]
 pub struct Ethernet<'a> {

@@ -1,4 +1,4 @@
-//! ICMPv4 echo (RFC 792) and IPv6 neighbour discovery (RFC 4861 section 4).
+//! ICMP echo and errors (RFC 792, RFC 4443), and IPv6 neighbour discovery (RFC 4861 section 4).
 //!
 //! The caller checks what is said outside these bytes: hop limit 255, no fragments, addresses, and the ICMPv6
 //! checksum, which covers the IPv6 pseudo header.
@@ -7,8 +7,33 @@ use std::net::Ipv6Addr;
 
 use super::{MacAddr, ParseError, array, be16, checksum, put16};
 
-/// Bytes of an ICMPv4 header as echo uses it.
+/// Bytes of the header of an echo message or an error, in either family.
 pub const HEADER_LEN: usize = 8;
+
+/// Where fields stand.
+pub(crate) mod field {
+    pub(crate) const TYPE: usize = 0;
+    pub(crate) const CHECKSUM: usize = 2;
+}
+
+/// ICMPv6 types (RFC 4443). Below 128 they are errors.
+pub mod v6 {
+    /// Destination unreachable.
+    pub const UNREACHABLE: u8 = 1;
+    /// Packet too big.
+    pub const TOO_BIG: u8 = 2;
+    /// Time exceeded.
+    pub const TIME_EXCEEDED: u8 = 3;
+    /// Echo request.
+    pub const ECHO_REQUEST: u8 = 128;
+    /// Echo reply.
+    pub const ECHO_REPLY: u8 = 129;
+}
+
+/// ICMPv4 destination unreachable.
+pub const UNREACHABLE: u8 = 3;
+/// ICMPv4 time exceeded.
+pub const TIME_EXCEEDED: u8 = 11;
 
 /// ICMPv4 echo reply.
 pub const ECHO_REPLY: u8 = 0;
@@ -144,12 +169,12 @@ pub enum NdMessage {
 
 const ROUTER_SOLICIT: u8 = 133;
 const ROUTER_ADVERT: u8 = 134;
-const NEIGHBOR_SOLICIT: u8 = 135;
-const NEIGHBOR_ADVERT: u8 = 136;
-const REDIRECT: u8 = 137;
+pub(super) const NEIGHBOR_SOLICIT: u8 = 135;
+pub(super) const NEIGHBOR_ADVERT: u8 = 136;
+pub(crate) const REDIRECT: u8 = 137;
 
-const SOURCE_LINK_ADDRESS: u8 = 1;
-const TARGET_LINK_ADDRESS: u8 = 2;
+pub(super) const SOURCE_LINK_ADDRESS: u8 = 1;
+pub(super) const TARGET_LINK_ADDRESS: u8 = 2;
 
 impl NdMessage {
     /// The message in `icmp`, the exact payload of an ICMPv6 packet; `None` when it is ICMPv6 of another kind.

@@ -20,9 +20,9 @@ pub(crate) mod field {
     pub(crate) const DESTINATION: usize = 16;
 }
 
-const DONT_FRAGMENT: u16 = 0x4000;
-const MORE_FRAGMENTS: u16 = 0x2000;
-const FRAGMENT_OFFSET: u16 = 0x1fff;
+pub(crate) const DONT_FRAGMENT: u16 = 0x4000;
+pub(crate) const MORE_FRAGMENTS: u16 = 0x2000;
+pub(crate) const FRAGMENT_OFFSET: u16 = 0x1fff;
 
 /// An IPv4 packet whose lengths agree with each other and with the buffer.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,20 @@ impl<'a> Ipv4Packet<'a> {
     /// beyond the buffer. The header checksum is not looked at.
     #[inline]
     pub fn parse(packet: &'a [u8]) -> Result<Self, ParseError> {
+        let view = Self::parse_quoted(packet)?;
+        if view.bytes.len() < usize::from(be16(packet, field::TOTAL_LEN)) {
+            return Err(ParseError::BadLength);
+        }
+        Ok(view)
+    }
+
+    /// A view of a packet that an ICMP error quotes and may have cut off anywhere behind the header.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse), but a total length beyond the buffer is none.
+    #[inline]
+    pub fn parse_quoted(packet: &'a [u8]) -> Result<Self, ParseError> {
         if packet.len() < HEADER_LEN {
             return Err(ParseError::Truncated);
         }
@@ -55,10 +69,10 @@ impl<'a> Ipv4Packet<'a> {
             return Err(ParseError::Truncated);
         }
         let total_len = usize::from(be16(packet, field::TOTAL_LEN));
-        if total_len < header_len || total_len > packet.len() {
+        if total_len < header_len {
             return Err(ParseError::BadLength);
         }
-        Ok(Self { bytes: &packet[..total_len] })
+        Ok(Self { bytes: &packet[..total_len.min(packet.len())] })
     }
 
     /// The sender.
@@ -159,11 +173,102 @@ impl<'a> Ipv4Packet<'a> {
         &self.bytes[self.header_len()..]
     }
 
+    /// The options, in the order in which they stand.
+    #[must_use]
+    pub fn options(&self) -> Options<'a> {
+        Options { rest: &self.bytes[HEADER_LEN..self.header_len()] }
+    }
+
     /// Whether the header checksum is right.
     #[must_use]
     pub fn header_checksum_ok(&self) -> bool {
         checksum::checksum(&self.bytes[..self.header_len()]) == 0
     }
+}
+
+/// An option of a header (RFC 791 section 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ipv4Option<'a> {
+    /// All of it: the kind, and unless it is padding, the length and the data.
+    pub bytes: &'a [u8],
+}
+
+impl Ipv4Option<'_> {
+    /// What it is, the copied flag included.
+    #[must_use]
+    pub fn kind(&self) -> u8 {
+        self.bytes[0]
+    }
+
+    /// Whether every fragment is to have it.
+    #[must_use]
+    pub fn copied(&self) -> bool {
+        self.kind() & 0x80 != 0
+    }
+
+    /// Whether it prescribes the route (loose or strict).
+    #[must_use]
+    pub fn is_source_route(&self) -> bool {
+        matches!(self.kind(), LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE)
+    }
+}
+
+const END_OF_OPTIONS: u8 = 0;
+const NO_OPERATION: u8 = 1;
+const LOOSE_SOURCE_ROUTE: u8 = 131;
+const STRICT_SOURCE_ROUTE: u8 = 137;
+
+/// The options of a header, up to the end of the list; the last is [`ParseError::BadLength`] when its length is below
+/// two or beyond the header.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Options<'a> {
+    type Item = Result<Ipv4Option<'a>, ParseError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = std::mem::take(&mut self.rest);
+        let len = match *rest {
+            [] | [END_OF_OPTIONS, ..] => return None,
+            [NO_OPERATION, ..] => 1,
+            [_, len, ..] if len >= 2 => usize::from(len),
+            _ => return Some(Err(ParseError::BadLength)),
+        };
+        let Some((bytes, rest)) = rest.split_at_checked(len) else {
+            return Some(Err(ParseError::BadLength));
+        };
+        self.rest = rest;
+        Some(Ok(Ipv4Option { bytes }))
+    }
+}
+
+/// Takes one hop from the time to live and adjusts the header checksum to the change (RFC 1624).
+///
+/// Returns whether the packet may be forwarded. If not, because no hop would be left (RFC 1812 section 5.3.1) or the
+/// buffer is below 20 bytes, it is as it came, fit to be quoted in an error.
+#[must_use]
+#[inline]
+pub fn decrement_ttl(packet: &mut [u8]) -> bool {
+    if packet.len() < HEADER_LEN || packet[field::TTL] < 2 {
+        return false;
+    }
+    set_ttl(packet, packet[field::TTL] - 1);
+    true
+}
+
+/// Writes the time to live and adjusts the header checksum to the change (RFC 1624). A buffer below 20 bytes is left
+/// alone.
+#[inline]
+pub fn set_ttl(packet: &mut [u8], ttl: u8) {
+    if packet.len() < HEADER_LEN {
+        return;
+    }
+    let old = be16(packet, field::TTL);
+    packet[field::TTL] = ttl;
+    let sum = checksum::update(be16(packet, field::CHECKSUM), old, be16(packet, field::TTL));
+    put16(packet, field::CHECKSUM, sum);
 }
 
 /// Writes the congestion codepoint and adjusts the header checksum to the change (RFC 1624).

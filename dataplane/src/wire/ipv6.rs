@@ -2,13 +2,16 @@
 
 use std::net::Ipv6Addr;
 
-use super::{Ecn, ParseError, array, be16};
+use super::{Ecn, ParseError, array, be16, be32};
 
 /// Bytes of the fixed header.
 pub const HEADER_LEN: usize = 40;
 
 /// Extension headers walked before the chain counts as endless; RFC 8504 section 5.3 lets a node set such a limit.
 pub const MAX_EXTENSIONS: usize = 8;
+
+/// Bytes of a fragment header.
+pub const FRAGMENT_HEADER_LEN: usize = 8;
 
 /// Where fields stand, from the start of the header.
 pub(crate) mod field {
@@ -21,7 +24,7 @@ pub(crate) mod field {
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
+pub(crate) const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
 
@@ -39,9 +42,24 @@ pub struct Fragment {
     pub offset: u16,
     /// Whether fragments follow this one.
     pub more: bool,
+    /// Bytes of the fragmentable part in this packet.
+    pub len: u16,
+    /// The number that fragments of one datagram share.
+    pub identification: u32,
 }
 
 impl Fragment {
+    /// The header at the start of `bytes`, of which there are at least eight; the fragment is what follows.
+    fn at(bytes: &[u8]) -> Self {
+        let word = be16(bytes, 2);
+        Self {
+            offset: word & 0xfff8,
+            more: word & 1 == 1,
+            len: (bytes.len() - FRAGMENT_HEADER_LEN) as u16,
+            identification: be32(bytes, 4),
+        }
+    }
+
     /// Whether the "fragment" is the whole datagram (an atomic fragment, RFC 6946).
     #[must_use]
     pub const fn is_whole(self) -> bool {
@@ -58,6 +76,9 @@ pub struct UpperLayer<'a> {
     pub payload: &'a [u8],
     /// The fragment header, if there is one.
     pub fragment: Option<Fragment>,
+    /// Whether there is a routing header that sends the packet on from its destination, or one of type 0, which must
+    /// not be honoured (RFC 5095).
+    pub source_routed: bool,
     /// False when `protocol` is not the upper layer: the chain is truncated, too long, or lies in a later fragment.
     pub complete: bool,
 }
@@ -80,6 +101,18 @@ impl<'a> Ipv6Packet<'a> {
         let total_len = HEADER_LEN + usize::from(be16(packet, field::PAYLOAD_LEN));
         let bytes = packet.get(..total_len).ok_or(ParseError::BadLength)?;
         Ok(Self { bytes })
+    }
+
+    /// A view of a packet that an ICMP error quotes and may have cut off anywhere behind the fixed header.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse), but for the payload length.
+    pub fn parse_quoted(packet: &'a [u8]) -> Result<Self, ParseError> {
+        match Self::parse(packet) {
+            Err(ParseError::BadLength) => Ok(Self { bytes: packet }),
+            parsed => parsed,
+        }
     }
 
     /// The sender.
@@ -124,6 +157,13 @@ impl<'a> Ipv6Packet<'a> {
         self.bytes[field::NEXT_HEADER]
     }
 
+    /// Bytes of the packet, fixed header included.
+    #[must_use]
+    #[inline]
+    pub fn total_len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Everything after the fixed header, extension headers included.
     #[must_use]
     #[inline]
@@ -139,6 +179,7 @@ impl<'a> Ipv6Packet<'a> {
             protocol: self.next_header(),
             payload: self.payload(),
             fragment: None,
+            source_routed: false,
             complete: false,
         };
         for _ in 0..MAX_EXTENSIONS {
@@ -148,8 +189,11 @@ impl<'a> Ipv6Packet<'a> {
             let Some((next, header_len)) = extension(upper.protocol, upper.payload) else { return upper };
             // A second fragment header must not hide that the first one was in earnest.
             if upper.protocol == FRAGMENT && upper.fragment.is_none_or(Fragment::is_whole) {
-                let word = be16(upper.payload, 2);
-                upper.fragment = Some(Fragment { offset: word & 0xfff8, more: word & 1 == 1 });
+                upper.fragment = Some(Fragment::at(upper.payload));
+            }
+            if upper.protocol == ROUTING {
+                let [kind, segments_left] = array(upper.payload, 2);
+                upper.source_routed |= kind == 0 || segments_left > 0;
             }
             upper.protocol = next;
             upper.payload = &upper.payload[header_len..];
@@ -171,7 +215,7 @@ const fn is_extension(protocol: u8) -> bool {
 fn extension(protocol: u8, bytes: &[u8]) -> Option<(u8, usize)> {
     let (next, len) = (*bytes.first()?, usize::from(*bytes.get(1)?));
     let header_len = match protocol {
-        FRAGMENT => 8,
+        FRAGMENT => FRAGMENT_HEADER_LEN,
         // RFC 4302 counts four-byte units, less two.
         AUTHENTICATION => (len + 2) * 4,
         _ => (len + 1) * 8,
@@ -186,4 +230,18 @@ pub fn set_ecn(packet: &mut [u8], ecn: Ecn) {
         return;
     }
     packet[1] = packet[1] & !(Ecn::MASK << 4) | ecn.bits() << 4;
+}
+
+/// Takes one hop from the hop limit.
+///
+/// Returns whether the packet may be forwarded. If not, because no hop would be left (RFC 8200 section 3) or the buffer
+/// is below 40 bytes, it is as it came, fit to be quoted in an error.
+#[must_use]
+#[inline]
+pub fn decrement_hop_limit(packet: &mut [u8]) -> bool {
+    if packet.len() < HEADER_LEN || packet[field::HOP_LIMIT] < 2 {
+        return false;
+    }
+    packet[field::HOP_LIMIT] -= 1;
+    true
 }

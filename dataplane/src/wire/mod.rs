@@ -8,7 +8,7 @@
 //!
 //! A header is read through a *view* (`Ethernet`, `Ipv4Packet`, ...): `parse` checks every length once, after which
 //! the accessors cannot fail. A view borrows the bytes, copies nothing and allocates nothing. What Weft itself sends
-//! is written from a *repr* (`ArpRepr`, `EchoRepr`) in which only sendable packets can be expressed.
+//! is written from a *repr* (`ArpRepr`, `NdRepr`) in which only sendable packets can be expressed.
 //!
 //! The room does no forwarding, keeps no state, and decides nothing: a parser says what is there, and the rooms above
 //! say whether it is welcome. Bad checksums are therefore a question to ask (`header_checksum_ok`), not an error.
@@ -33,6 +33,8 @@ pub mod flow;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
+pub mod nd;
+pub mod prefix;
 pub mod tcp;
 pub mod udp;
 pub mod vlan;
@@ -49,6 +51,8 @@ pub use ethernet::{EtherType, Ethernet, MacAddr, MacAddrError};
 pub use icmp::{EchoRepr, Icmpv4Packet, NdMessage};
 pub use ipv4::Ipv4Packet;
 pub use ipv6::{Fragment, Ipv6Packet, UpperLayer};
+pub use nd::NdRepr;
+pub use prefix::{Prefix, PrefixError};
 pub use tcp::{TcpFlags, TcpSegment};
 pub use udp::UdpDatagram;
 pub use vxlan::{Vni, VniError, VxlanError};

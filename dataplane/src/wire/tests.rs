@@ -11,6 +11,7 @@ use super::*;
 mod flow;
 mod neighbor;
 mod oracle;
+mod router;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
@@ -200,7 +201,7 @@ fn ipv6_chains_end() {
     let mut later = packet(&[protocol::UDP, 0, 0x00, 0x09, 0, 0, 0, 1, 0xaa]);
     later[6] = 44;
     let upper = Ipv6Packet::parse(&later).unwrap().upper_layer();
-    assert_eq!(upper.fragment, Some(Fragment { offset: 8, more: true }));
+    assert_eq!(upper.fragment, Some(Fragment { offset: 8, more: true, len: 1, identification: 1 }));
     assert_eq!((upper.protocol, upper.payload, upper.complete), (protocol::UDP, &[0xaa][..], false));
 
     let mut twice = packet(&[44, 0, 0, 1, 0, 0, 0, 1, protocol::UDP, 0, 0, 0, 0, 0, 0, 1]);
@@ -208,9 +209,30 @@ fn ipv6_chains_end() {
     let upper = Ipv6Packet::parse(&twice).unwrap().upper_layer();
     assert_eq!(
         upper.fragment,
-        Some(Fragment { offset: 0, more: true }),
+        Some(Fragment { offset: 0, more: true, len: 8, identification: 1 }),
         "the second must not hide the first"
     );
+}
+
+#[test]
+fn quoted_packets_may_end_anywhere_behind_their_header() {
+    let mut v4 = vec![0x46, 0, 0, 60];
+    v4.resize(28, 7);
+    let mut v6 = vec![0x60, 0, 0, 0, 0, 20];
+    v6.resize(44, 7);
+    for len in 0..=v4.len() {
+        let view = Ipv4Packet::parse_quoted(&v4[..len]);
+        assert_eq!(view.map(|view| view.total_len()).ok(), (len >= 24).then_some(len));
+        assert!(Ipv4Packet::parse(&v4[..len]).is_err(), "it claims 60 bytes");
+    }
+    for len in 0..=v6.len() {
+        let view = Ipv6Packet::parse_quoted(&v6[..len]);
+        assert_eq!(view.map(|view| view.total_len()).ok(), (len >= 40).then_some(len));
+        assert!(Ipv6Packet::parse(&v6[..len]).is_err(), "it claims 60 bytes");
+    }
+    let short = [&[0x45, 0, 0, 22][..], &[7; 18]].concat();
+    assert_eq!(Ipv4Packet::parse_quoted(&[&short[..], b"padding"].concat()).unwrap().total_len(), 22);
+    assert!(Ipv4Packet::parse_quoted(&[&[0x45, 0, 0, 19][..], &[7; 18]].concat()).is_err());
 }
 
 #[test]
