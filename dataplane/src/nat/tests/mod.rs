@@ -1,0 +1,14 @@
+//! Requirements by their ids, histories, and a model beside the real one.
+
+mod histories;
+mod hostile;
+mod icmp;
+mod ledger;
+mod limits;
+mod memory;
+mod model;
+mod publish;
+mod stories;
+mod tcp;
+mod udp;
+mod world;
