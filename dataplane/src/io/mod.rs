@@ -3,17 +3,26 @@
 //! Two seams, each small enough to hold in the head, stand between the switch and the world:
 //!
 //! - [`FrameIo`]: frames of one port, in and out. A TAP queue ([`tap`]), an in-memory ring ([`memory`]), or a wrapper
-//!   around another one that records ([`pcap`]) or misbehaves on purpose ([`fault`]).
+//!   around another one that records ([`pcap`]) or misbehaves on purpose ([`fault`]). A host interface, too ([`packet`]).
 //! - [`UnderlayRx`] and [`UnderlayTx`]: datagrams from and to other VTEPs. UDP sockets ([`udp`]) or an in-memory network.
+//!
+//! What leaves for the outside otherwise has sockets of its own: [`raw`] for packets that the kernel is to route, and
+//! [`reserve`] for ports that are ours and not the kernel's. A [`ledger`] is a file in memory that outlives a process.
 //!
 //! Nothing here blocks, and nothing here decides where a frame goes. All of the crate's `unsafe` is in this folder,
 //! most of it in [`sys`].
 
 pub mod ethtool;
 pub mod fault;
+pub mod filter;
+pub mod ledger;
+pub mod link;
 pub mod memory;
 pub mod netns;
+pub mod packet;
 pub mod pcap;
+pub mod raw;
+pub mod reserve;
 pub(crate) mod sys;
 pub mod tap;
 pub mod udp;
@@ -55,6 +64,12 @@ pub trait FrameIo: Send {
 
     /// What becomes readable when there is a frame; `None` for ports that live in memory.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+}
+
+/// IP packets that the host's own routing takes to where they are addressed.
+pub trait PacketIo: Send {
+    /// Sends one packet, from its IP header on, with its checksums; or says why it is lost.
+    fn send(&mut self, packet: &[u8]) -> Result<(), DropReason>;
 }
 
 /// One datagram that came to the tunnel port.

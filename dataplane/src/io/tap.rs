@@ -4,6 +4,9 @@
 //! link has been moved since; closing the last one removes the link from the namespace it is in. The kernel steers a flow
 //! to the queue that its reverse direction was last written to, so a flow stays with its worker.
 //!
+//! The descriptors keep the network namespace alive that they were opened in. When the link's namespace dies, which can
+//! only be another one, or the link is deleted, reading says so.
+//!
 //! A device for one worker is not a multi-queue one: that would have [`QUEUES_MAX`] queues however many are used, and a
 //! queueing discipline for each, which is 6 MiB of kernel memory.
 
@@ -92,13 +95,29 @@ impl Tap {
         Ok(tap)
     }
 
-    /// The name it was created under; the link may have been renamed since.
+    /// What its owners call it: unless [`Tap::known_as`] says otherwise the name it was created under. The link may be
+    /// called otherwise.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The TAP whose queues another process has opened. `name` is the name it was created under.
+    /// The same device, called `name` among its owners; the link keeps its name.
+    #[must_use]
+    pub fn known_as(self, name: String) -> Self {
+        Self { name, ..self }
+    }
+
+    /// Where the link is now: its network namespace, which the descriptor keeps alive, and its name there.
+    ///
+    /// # Errors
+    /// `EBADFD` when the link is gone, `EINVAL` before Linux 5.8.
+    pub fn place(&self) -> io::Result<(OwnedFd, String)> {
+        let queue = self.queues.first().ok_or(Errno::BADFD)?.fd.as_fd();
+        Ok((tun::netns(queue)?, tun::name(queue)?))
+    }
+
+    /// The TAP whose queues another process has opened. `name` is what its owners call it.
     #[must_use]
     pub fn from_descriptors(name: String, queues: Vec<OwnedFd>) -> Self {
         Self { name, queues: queues.into_iter().map(|fd| TapQueue { fd }).collect() }

@@ -2,5 +2,6 @@
 
 pub(crate) mod ethtool;
 pub(crate) mod mmsg;
+pub(crate) mod packet;
 pub(crate) mod sockopt;
 pub(crate) mod tun;

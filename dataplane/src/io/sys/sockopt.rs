@@ -1,7 +1,9 @@
 //! Socket options that socket2 does not know.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use socket2::Socket;
 
 /// `UDP_SEGMENT` and `UDP_GRO` of linux/udp.h.
 pub(crate) const UDP_SEGMENT: libc::c_int = 103;
@@ -25,6 +27,17 @@ pub(crate) fn set_int(
         libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast::<libc::c_void>(), len)
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Gives a socket buffers of `bytes` each way, or as much of it as the host allows.
+pub(crate) fn set_buffers(socket: &Socket, bytes: usize) -> io::Result<()> {
+    // The forced options go beyond net.core.{r,w}mem_max but need CAP_NET_ADMIN.
+    let force = |name| set_int(socket.as_fd(), libc::SOL_SOCKET, name, bytes as libc::c_int);
+    if force(libc::SO_RCVBUFFORCE).and_then(|()| force(libc::SO_SNDBUFFORCE)).is_err() {
+        socket.set_recv_buffer_size(bytes)?;
+        socket.set_send_buffer_size(bytes)?;
+    }
+    Ok(())
 }
 
 /// Datagrams that the kernel dropped on this socket: its queue was full, or a checksum was wrong.

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -13,6 +13,8 @@ pub(crate) const OFFLOAD_USO: libc::c_uint = 0x20 | 0x40;
 
 /// `TUN_F_UDP_TUNNEL_GSO | TUN_F_UDP_TUNNEL_GSO_CSUM` (Linux 6.17).
 pub(crate) const OFFLOAD_UDP_TUNNEL: libc::c_uint = 0x080 | 0x100;
+
+const TUNGETDEVNETNS: libc::Ioctl = 0x54e3;
 
 /// Opens the clone device.
 pub(crate) fn open() -> io::Result<OwnedFd> {
@@ -50,6 +52,25 @@ pub(crate) fn set_header_len(fd: BorrowedFd<'_>, len: usize) -> io::Result<()> {
 pub(crate) fn set_offload(fd: BorrowedFd<'_>, mask: libc::c_uint) -> io::Result<()> {
     // SAFETY: TUNSETOFFLOAD takes the mask by value; fd is open.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD as _, libc::c_ulong::from(mask)) })
+}
+
+/// The name of the link that `fd` is a queue of, in the namespace it is in now.
+pub(crate) fn name(fd: BorrowedFd<'_>) -> io::Result<String> {
+    // SAFETY: ifreq is a C struct of integers and arrays, for which all zeroes is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // SAFETY: TUNGETIFF writes one ifreq, which outlives the call; fd is open.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNGETIFF as _, &raw mut request) })?;
+    let name = request.ifr_name.iter().take_while(|byte| **byte != 0).map(|byte| *byte as u8);
+    String::from_utf8(name.collect()).map_err(io::Error::other)
+}
+
+/// The network namespace that the link is in now (`TUNGETDEVNETNS`, Linux 5.8).
+pub(crate) fn netns(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: TUNGETDEVNETNS takes no argument and writes no memory; fd is open.
+    let netns = unsafe { libc::ioctl(fd.as_raw_fd(), TUNGETDEVNETNS) };
+    check(netns)?;
+    // SAFETY: the kernel has just made this descriptor, for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(netns) })
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {

@@ -27,7 +27,6 @@ mod tx;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -182,14 +181,7 @@ fn udp_socket(address: IpAddr) -> Result<Socket, UnderlayError> {
     if address.is_ipv6() {
         socket.set_only_v6(true).map_err(io_error("keep a socket to IPv6"))?;
     }
-    let big = |name| {
-        // The forced options go beyond net.core.{r,w}mem_max but need CAP_NET_ADMIN.
-        sockopt::set_int(socket.as_fd(), libc::SOL_SOCKET, name, BUFFER as libc::c_int)
-    };
-    if big(libc::SO_RCVBUFFORCE).and_then(|()| big(libc::SO_SNDBUFFORCE)).is_err() {
-        socket.set_recv_buffer_size(BUFFER).map_err(io_error("size a socket's buffer"))?;
-        socket.set_send_buffer_size(BUFFER).map_err(io_error("size a socket's buffer"))?;
-    }
+    sockopt::set_buffers(&socket, BUFFER).map_err(io_error("size a socket's buffer"))?;
     Ok(socket)
 }
 

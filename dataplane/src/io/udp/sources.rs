@@ -5,9 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use socket2::{SockFilter, Socket};
+use socket2::Socket;
 
 use super::{Mode, UnderlayError, bind_error, io_error, udp_socket};
+use crate::io::filter;
 use crate::io::sys::sockopt;
 use crate::tunnel::encap::TTL;
 
@@ -84,7 +85,7 @@ fn bind_within(address: IpAddr, first: u16, count: u16, gso: bool) -> Result<Soc
     let socket = udp_socket(address)?;
     set_envelope(&socket, address, gso)?;
     // These ports are for sending: whatever is sent to them is dropped before it is queued.
-    socket.attach_filter(&[SockFilter::new(0x06, 0, 0, 0)]).map_err(io_error("attach a socket filter"))?;
+    socket.attach_filter(&filter::native(&filter::nothing())).map_err(io_error("attach a socket filter"))?;
     for port in first..=first + (count - 1) {
         match socket.bind(&SocketAddr::new(address, port).into()) {
             Ok(()) => return Ok(socket),

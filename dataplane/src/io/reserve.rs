@@ -1,0 +1,163 @@
+//! Ports that are ours and not the kernel's.
+//!
+//! A port that NAT uses outside must be nobody else's on this host, and the host must not answer for it: no RST for a
+//! segment, no "port unreachable" for a datagram. A real socket does both: a listening one for TCP (a bound one would not
+//! keep the kernel from answering), a bound one for UDP, with a filter that drops everything before it is queued. No
+//! netfilter rule is needed, and the kernel gives the port to nobody else, also not as the source of a connection.
+//!
+//! A port that is published is also reached from the host itself, where no packet socket sees it. Its socket lets in what
+//! comes by the loopback interface ([`Admit::Loopback`]), and connections can be accepted on it.
+//!
+//! Each costs a descriptor and some 3 KiB of kernel memory. A raw or packet socket of another process sees the packets
+//! all the same.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+
+use super::filter;
+pub use crate::tables::Transport;
+
+/// Connections that may wait to be accepted; the kernel takes less if `net.core.somaxconn` says so.
+const BACKLOG: i32 = 4_096;
+
+/// What a reserving socket lets in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admit {
+    /// Nothing.
+    Nothing,
+    /// What the host sends itself, to the loopback address or to any other one of its own.
+    Loopback,
+}
+
+/// Why a port is not ours.
+#[derive(Debug, thiserror::Error)]
+pub enum ReserveError {
+    /// Somebody else has it.
+    #[error("{transport} port {port} on {address} is in use: stop what uses it or choose another port")]
+    InUse {
+        /// Whose port.
+        transport: Transport,
+        /// The address it was wanted on.
+        address: IpAddr,
+        /// The port.
+        port: u16,
+    },
+    /// The address is not this host's.
+    #[error("{0} is not an address of this host: choose one that is")]
+    NotLocal(IpAddr),
+    /// A port below `net.ipv4.ip_unprivileged_port_start`.
+    #[error("no permission to use {0} port {1}: run as root or grant CAP_NET_BIND_SERVICE")]
+    NotPermitted(Transport, u16),
+    /// Anything else.
+    #[error("cannot {what}: {source}")]
+    Io {
+        /// Which step.
+        what: &'static str,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+}
+
+/// A reserved port, for as long as this or a clone of it lives.
+#[derive(Debug)]
+pub struct Reserved {
+    socket: Socket,
+}
+
+impl Reserved {
+    /// Reserves `port` on `address` (unspecified: on all of that IP version), in the calling thread's network namespace.
+    /// Port 0: one that the kernel chooses.
+    ///
+    /// # Errors
+    /// [`ReserveError`].
+    pub fn open(
+        transport: Transport,
+        address: IpAddr,
+        port: u16,
+        admit: Admit,
+    ) -> Result<Self, ReserveError> {
+        let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+        let (kind, protocol) = match transport {
+            Transport::Tcp => (Type::STREAM, Protocol::TCP),
+            Transport::Udp => (Type::DGRAM, Protocol::UDP),
+        };
+        let socket = Socket::new(domain, kind.nonblocking().cloexec(), Some(protocol))
+            .map_err(io_error("open a socket"))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true).map_err(io_error("keep a socket to IPv6"))?;
+        }
+        socket.attach_filter(&admit.program()).map_err(io_error("attach a socket filter"))?;
+        if (transport, admit) == (Transport::Tcp, Admit::Loopback) {
+            // Connections of a former proxy that are still closing are no reason to refuse.
+            socket.set_reuse_address(true).map_err(io_error("reuse an address"))?;
+        }
+        let refused = |error| bind_error(error, transport, address, port);
+        socket.bind(&SocketAddr::new(address, port).into()).map_err(refused)?;
+        if transport == Transport::Tcp {
+            // Two may have bound it, but only one listens.
+            socket.listen(if admit == Admit::Nothing { 1 } else { BACKLOG }).map_err(refused)?;
+        }
+        Ok(Self { socket })
+    }
+
+    /// The socket that another process has opened.
+    #[must_use]
+    pub fn from_descriptor(descriptor: OwnedFd) -> Self {
+        Self { socket: descriptor.into() }
+    }
+
+    /// Its descriptor.
+    #[must_use]
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// The same socket by a second descriptor; the port is ours until both are closed.
+    ///
+    /// # Errors
+    /// `EMFILE` when there are no more descriptors.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { socket: self.socket.try_clone()? })
+    }
+
+    /// What is reserved; port and address unspecified if it is no socket of that kind.
+    #[must_use]
+    pub fn local(&self) -> SocketAddr {
+        let nothing = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0);
+        self.socket.local_addr().ok().and_then(|address| address.as_socket()).unwrap_or(nothing)
+    }
+}
+
+impl From<Reserved> for OwnedFd {
+    fn from(reserved: Reserved) -> Self {
+        reserved.socket.into()
+    }
+}
+
+impl Admit {
+    fn program(self) -> Vec<SockFilter> {
+        filter::native(&match self {
+            Self::Nothing => filter::nothing(),
+            Self::Loopback => filter::loopback(),
+        })
+    }
+}
+
+fn bind_error(error: io::Error, transport: Transport, address: IpAddr, port: u16) -> ReserveError {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => ReserveError::InUse { transport, address, port },
+        io::ErrorKind::AddrNotAvailable => ReserveError::NotLocal(address),
+        io::ErrorKind::PermissionDenied => ReserveError::NotPermitted(transport, port),
+        _ => ReserveError::Io { what: "bind a port", source: error },
+    }
+}
+
+fn io_error(what: &'static str) -> impl Fn(io::Error) -> ReserveError {
+    move |source| ReserveError::Io { what, source }
+}
+
+#[cfg(test)]
+mod tests;
