@@ -1,8 +1,9 @@
 //! The road through the rooms, in order, with nothing else on it.
 //!
 //! ```text
-//!  from_port  : tags > guard > size > reserved? > learn > forward
-//!  from_tunnel: decap (I flag, VNI, peer, source, tag, ECN) > offload state > learn > forward (split horizon)
+//!  from_port  : tags > guard > size > first hop? > reserved? > learn > forward
+//!  from_tunnel: decap (I flag, VNI, peer, source, tag, ECN) > offload state > for us? > learn > forward (split horizon)
+//!  from_link  : NAT > ttl > size > deliver
 //! ```
 //!
 //! A [`Datapath`] is a worker's view: its answer depends on (tables, frame, now) alone, and it counts every answer it
@@ -14,11 +15,16 @@ use crate::switch::memo::Memo;
 use crate::switch::segment::SourceElsewhere;
 use crate::switch::storm::{Storm, StormLimit};
 use crate::switch::{Location, Port, Segment, forward, guard};
-use crate::tables::{PortId, Tables};
+use crate::tables::{PortId, PortKind, Tables};
 use crate::time::Moment;
 use crate::tunnel::{Envelope, Inner, Vtep, decap};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::{Ecn, Ethernet, MacAddr, ethernet, vlan};
+
+mod first_hop;
+mod made;
+
+pub use made::{Made, To};
 
 /// One Ethernet frame, or one super-frame, and how far its checksums and segmentation have got.
 #[derive(Debug)]
@@ -36,8 +42,8 @@ pub struct Judged<'t, 'f> {
     pub verdict: Verdict,
     /// The segment it belongs to, unless it was refused before that was known.
     pub segment: Option<&'t Segment>,
-    /// Where it came from, which is where it must not go.
-    pub ingress: Location,
+    /// Where it came from, which is where it must not go; `None`: through a link of the host.
+    pub ingress: Option<Location>,
     /// The frame as it is to be sent on.
     pub frame: Frame<'f>,
 }
@@ -48,14 +54,15 @@ pub struct Datapath {
     shard: usize,
     seed: u64,
     memo: Memo,
+    outbox: made::Outbox,
 }
 
 impl Datapath {
     /// For the worker whose counters are shard `shard`. `seed` is the same on all workers of a host, so that a flow
     /// keeps its outer source port.
     #[must_use]
-    pub const fn new(shard: usize, seed: u64) -> Self {
-        Self { shard, seed, memo: Memo::none() }
+    pub fn new(shard: usize, seed: u64) -> Self {
+        Self { shard, seed, memo: Memo::none(), outbox: made::Outbox::default() }
     }
 
     /// The same, remembering conversations: for a worker, which sees many frames of each.
@@ -85,8 +92,8 @@ impl Datapath {
             let (bytes, removed) = vlan::strip(frame.bytes);
             frame = Frame { bytes, offload: frame.offload.shift(removed) };
         }
-        let verdict = self.port_verdict(tables, segment, port, &frame, now).unwrap_or_else(Verdict::Drop);
-        self.judged(tables, verdict, Some(segment), ingress, frame)
+        let verdict = self.port_verdict(tables, segment, port, &mut frame, now).unwrap_or_else(Verdict::Drop);
+        self.judged(tables, verdict, Some(segment), Some(ingress), frame)
     }
 
     /// Judges a datagram that `sender` sent to the tunnel port under the outer ECN field `outer`.
@@ -104,17 +111,28 @@ impl Datapath {
             Ok(inner) => inner,
             Err((segment, reason)) => {
                 let frame = Frame { bytes: &mut [], offload: Offload::NONE };
-                return self.judged(tables, Verdict::Drop(reason), segment, ingress, frame);
+                return self.judged(tables, Verdict::Drop(reason), segment, Some(ingress), frame);
             }
         };
         let (verdict, offload) = match recognise(frame, segment.mtu) {
             Ok(offload) => {
                 let storm = (storm, segment.vtep_storm());
-                (self.switched(segment, ingress, frame, storm, now).unwrap_or_else(Verdict::Drop), offload)
+                let verdict = match self.for_router(tables, segment, sender, frame, now) {
+                    Some(verdict) => verdict,
+                    None => self.switched(segment, ingress, frame, storm, now),
+                };
+                (verdict.unwrap_or_else(Verdict::Drop), offload)
             }
             Err(e) => (Verdict::Drop(e.into()), Offload::NONE),
         };
-        self.judged(tables, verdict, Some(segment), ingress, Frame { bytes: frame, offload })
+        self.judged(tables, verdict, Some(segment), Some(ingress), Frame { bytes: frame, offload })
+    }
+
+    /// The next packet that the datapath has made itself since the last call, in order. To be asked after each frame.
+    #[must_use]
+    #[inline]
+    pub fn take_made(&mut self) -> Option<Made> {
+        self.outbox.pop()
     }
 
     /// What the outer headers say when `inner`, a frame of `segment`, enters a tunnel.
@@ -134,7 +152,7 @@ impl Datapath {
         tables: &Tables,
         segment: &Segment,
         port: &Port,
-        frame: &Frame<'_>,
+        frame: &mut Frame<'_>,
         now: Moment,
     ) -> Result<Verdict, DropReason> {
         let bytes = &*frame.bytes;
@@ -142,7 +160,7 @@ impl Datapath {
             return Err(DropReason::VlanTagged);
         }
         let source = source_of(bytes)?;
-        if segment.anti_spoof() {
+        if segment.anti_spoof() && port.kind == PortKind::Endpoint {
             guard::check(bytes, &port.binding, tables.vtep_ports())?;
         } else if source.is_multicast() || source.is_zero() {
             return Err(DropReason::BadSourceMac);
@@ -150,7 +168,16 @@ impl Datapath {
         if oversize(frame, segment.mtu) {
             return Err(DropReason::Oversize);
         }
-        self.switched(segment, Location::Local(port.id), bytes, (&port.storm, segment.port_storm()), now)
+        if let Some(verdict) = self.first_hop(tables, segment, port, frame, now) {
+            return verdict;
+        }
+        self.switched(
+            segment,
+            Location::Local(port.id),
+            frame.bytes,
+            (&port.storm, segment.port_storm()),
+            now,
+        )
     }
 
     /// Reserved group addresses end before learning: a station that speaks to its bridge is not thereby a destination.
@@ -181,7 +208,7 @@ impl Datapath {
         tables: &Tables,
         verdict: Verdict,
         segment: Option<&'t Segment>,
-        ingress: Location,
+        ingress: Option<Location>,
         frame: Frame<'f>,
     ) -> Judged<'t, 'f> {
         match verdict {
@@ -201,12 +228,12 @@ impl<'t> Judged<'t, '_> {
     pub fn flood_ports(&self) -> impl Iterator<Item = PortId> + use<'t> {
         let ingress = self.ingress;
         let ports = self.segment.map_or(&[][..], |s| &s.ports);
-        ports.iter().copied().filter(move |&port| Location::Local(port) != ingress)
+        ports.iter().copied().filter(move |&port| Some(Location::Local(port)) != ingress)
     }
 
     /// The VTEPs that a flooded frame is replicated to: none if it came from one (split horizon).
     pub fn flood_vteps(&self) -> impl Iterator<Item = Vtep> + use<'t> {
-        let local = matches!(self.ingress, Location::Local(_));
+        let local = matches!(self.ingress, Some(Location::Local(_)));
         self.segment.filter(|_| local).into_iter().flat_map(Segment::vteps)
     }
 }
@@ -223,10 +250,16 @@ impl From<OffloadError> for DropReason {
 
 /// Whether the frame, or what a super-frame will be cut into, exceeds the MTU.
 fn oversize(frame: &Frame<'_>, mtu: u16) -> bool {
-    let len = frame.offload.gso.map_or(usize::MAX, |gso| usize::from(gso.header_len) + usize::from(gso.size));
-    let len = len.min(frame.bytes.len());
+    let len = largest(frame);
     len > ethernet::HEADER_LEN + usize::from(mtu)
         && vlan::untagged(frame.bytes).is_none_or(|(_, l3)| len > l3 + usize::from(mtu))
+}
+
+/// Bytes of the frame, or of the longest frame that a super-frame will be cut into.
+#[inline]
+fn largest(frame: &Frame<'_>) -> usize {
+    let len = frame.offload.gso.map_or(usize::MAX, |gso| usize::from(gso.header_len) + usize::from(gso.size));
+    len.min(frame.bytes.len())
 }
 
 fn source_of(bytes: &[u8]) -> Result<MacAddr, DropReason> {

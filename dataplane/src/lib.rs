@@ -4,9 +4,9 @@
 //! knows nothing of containers, names or stores: control states what is wanted as [`tables`], and the switch does it.
 //!
 //! ```text
-//!   runtime  -->  datapath  -->  switch, tunnel, offload  -->  wire        (pure: no clock, socket, thread, file)
+//!   runtime  -->  datapath  -->  switch, gateway, tunnel, offload  -->  wire    (pure: no clock, socket, thread)
 //!      |
-//!      +------->  io                                                       (the kernel at arm's length)
+//!      +------->  io                                                          (the kernel at arm's length)
 //! ```
 //!
 //! The pure rooms answer `(tables, frame, now) -> verdict`; they build without the `os` feature and then have no OS crate
@@ -14,6 +14,9 @@
 
 pub mod counters;
 pub mod datapath;
+pub mod gateway;
+pub mod house;
+pub mod nat;
 pub mod offload;
 pub mod switch;
 pub mod tables;

@@ -6,6 +6,7 @@
 //!
 //! Ids are never reused, so a stale id in a learned entry can only miss, not hit somebody else.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,6 +14,10 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::counters::{Counters, Totals};
+use crate::gateway::route::Ranges;
+use crate::gateway::{GATEWAY_MAC, Gateway, GatewayError, GatewaySpec};
+use crate::house::House;
+use crate::nat::Published;
 use crate::switch::guard::VtepPorts;
 use crate::switch::port::Binding;
 use crate::switch::segment::SegmentState;
@@ -26,6 +31,9 @@ pub const PORTS_MAX: usize = 16_384;
 pub const SEGMENTS_MAX: usize = 4_096;
 /// VTEPs per segment: BUM frames are replicated to each by head-end, so hundreds is where that stops being sensible.
 pub const VTEPS_MAX: usize = 1_024;
+
+/// Published ports that one dataplane carries.
+pub const PUBLISHED_MAX: usize = 32_768;
 
 /// Names a segment; chosen by control, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,6 +54,36 @@ pub enum VlanPolicy {
     Drop,
     /// Tags pass both ways.
     Pass,
+}
+
+/// What a port belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
+pub enum PortKind {
+    /// An endpoint.
+    #[default]
+    Endpoint,
+    /// The host itself, which stands on the segment with the gateway's MAC and addresses.
+    Host,
+}
+
+/// A transport that ports are published on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        })
+    }
 }
 
 /// What a network may be told.
@@ -83,14 +121,18 @@ pub struct SegmentSpec {
     pub options: SegmentOptions,
     /// The underlay addresses of the VTEPs that share it; ignored without a VNI.
     pub vteps: Vec<IpAddr>,
+    /// Its gateway; `None`: there is no way out of it.
+    pub gateway: Option<GatewaySpec>,
 }
 
-/// One endpoint's port, as control wants it.
+/// One port, as control wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
 pub struct PortSpec {
     /// Its id.
     pub id: PortId,
+    /// What it belongs to.
+    pub kind: PortKind,
     /// Its segment.
     pub segment: SegmentId,
     /// Its endpoint's MAC.
@@ -107,6 +149,8 @@ pub struct TablesSpec {
     pub segments: Vec<SegmentSpec>,
     /// Every port.
     pub ports: Vec<PortSpec>,
+    /// Every port of the host that leads to an endpoint.
+    pub published: Vec<Published>,
 }
 
 /// Why a [`TablesSpec`] is nonsense.
@@ -130,6 +174,25 @@ pub enum TablesError {
     /// A MAC that no endpoint can have.
     #[error("port {} has MAC {}, which is a group address or zero", .0.0, .1)]
     BadMac(PortId, MacAddr),
+    /// An endpoint with the gateway's MAC.
+    #[error("port {} has MAC {GATEWAY_MAC}, which is the gateway's", .0.0)]
+    GatewayMac(PortId),
+    /// A gateway that cannot be one.
+    #[error("the gateway of segment {}: {error}", .segment.0)]
+    Gateway {
+        /// Its segment.
+        segment: SegmentId,
+        /// Why.
+        error: GatewayError,
+    },
+    /// A host's leg or a published port that leads to no port of the kind.
+    #[error("{what} names port {}, which is not listed as such", .port.0)]
+    NoPort {
+        /// What leads there.
+        what: &'static str,
+        /// Where it leads.
+        port: PortId,
+    },
     /// More than the table holds.
     #[error("{count} {what} are more than the {max} that a dataplane carries")]
     TooMany {
@@ -161,6 +224,11 @@ pub struct Tables {
     by_vni: HashMap<Vni, usize, FixedState>,
     ports: HashMap<PortId, Port, FixedState>,
     vtep_ports: VtepPorts,
+    /// The subnets of all networks with a gateway, by family.
+    subnets: (Ranges, Ranges),
+    narrowest: u16,
+    /// What all gateways share, in every version.
+    pub(crate) house: Arc<House>,
     /// Counts what belongs to no segment: datagrams that were refused before their VNI was known.
     pub(crate) nowhere: Arc<Counters>,
     /// What segments that are gone had counted.
@@ -179,6 +247,9 @@ impl Tables {
             by_vni: HashMap::with_hasher(FixedState::with_seed(ground.seed)),
             ports: HashMap::with_hasher(FixedState::with_seed(ground.seed)),
             vtep_ports: VtepPorts::default(),
+            subnets: <(Ranges, Ranges)>::default(),
+            narrowest: u16::MAX,
+            house: Arc::new(House::new(ground)),
             nowhere: Arc::new(Counters::new(ground.shards)),
             retired: Totals::default(),
             fdbs: 0,
@@ -190,6 +261,7 @@ impl Tables {
         check_sizes(spec)?;
         let mut tables = Self::empty(ground);
         tables.nowhere = Arc::clone(&previous.nowhere);
+        tables.house = Arc::clone(&previous.house);
         tables.fdbs = previous.fdbs;
         for segment in &spec.segments {
             if tables.by_id.insert(segment.id, tables.segments.len()).is_some() {
@@ -203,7 +275,11 @@ impl Tables {
             tables.add_port(port, segment, previous)?;
         }
         tables.vtep_ports = vtep_ports(&tables.segments, ground);
+        tables.subnets = subnets(&tables.segments);
+        let gateways = tables.segments.iter().filter(|segment| segment.gateway.is_some());
+        tables.narrowest = gateways.map(|segment| segment.mtu).min().unwrap_or(u16::MAX);
         tables.check_macs()?;
+        tables.check_references(spec)?;
         tables.retire(previous);
         // Nothing fails from here on: shared state changes only for tables that will be used.
         tables.segments.iter_mut().for_each(|s| s.ports.sort_unstable());
@@ -239,6 +315,25 @@ impl Tables {
     #[must_use]
     pub fn port(&self, id: PortId) -> Option<&Port> {
         self.ports.get(&id)
+    }
+
+    /// Tells what all versions share that this is the one from here on: the NAT forgets endpoints that have left, and
+    /// publishes what `spec`, of which the tables were built, says. Gives what cannot be published.
+    pub fn take_effect(&self, spec: &TablesSpec) -> Vec<Published> {
+        self.house.settle(self, &spec.published)
+    }
+
+    /// The network with a gateway whose subnet `address` lies in; one of them, if networks overlap.
+    #[must_use]
+    pub fn segment_around(&self, address: IpAddr) -> Option<&Segment> {
+        let ranges = if address.is_ipv4() { &self.subnets.0 } else { &self.subnets.1 };
+        self.segments.get(ranges.find(address)? as usize)
+    }
+
+    /// The least MTU of a network with a gateway.
+    #[must_use]
+    pub const fn narrowest(&self) -> u16 {
+        self.narrowest
     }
 
     /// The tunnel ports that endpoints must not reach.
@@ -287,11 +382,14 @@ impl Tables {
             },
             |old| Arc::clone(&old.state),
         );
+        let gateway = spec.gateway.as_ref().map(Gateway::build).transpose();
         self.segments.push(Segment {
             id: spec.id,
             vni: spec.vni,
             mtu: spec.mtu,
+            gateway: gateway.map_err(|error| TablesError::Gateway { segment: spec.id, error })?,
             ports: Vec::new(),
+            addresses: HashMap::with_hasher(FixedState::with_seed(seed)),
             vteps: vteps.into_iter().map(storm).collect(),
             options: spec.options,
             state,
@@ -303,8 +401,12 @@ impl Tables {
         if spec.mac.is_multicast() || spec.mac.is_zero() {
             return Err(TablesError::BadMac(spec.id, spec.mac));
         }
+        if spec.mac == GATEWAY_MAC && spec.kind == PortKind::Endpoint {
+            return Err(TablesError::GatewayMac(spec.id));
+        }
         let port = Port {
             id: spec.id,
+            kind: spec.kind,
             segment,
             binding: Binding { mac: spec.mac, addresses: spec.addresses.clone() },
             storm: previous.ports.get(&spec.id).map_or_else(Arc::default, |old| Arc::clone(&old.storm)),
@@ -312,7 +414,26 @@ impl Tables {
         if self.ports.insert(spec.id, port).is_some() {
             return Err(TablesError::DuplicatePort(spec.id));
         }
-        self.segments[segment].ports.push(spec.id);
+        let segment = &mut self.segments[segment];
+        segment.ports.push(spec.id);
+        let link_local = IpAddr::V6(spec.mac.link_local());
+        let addresses = spec.addresses.iter().copied().chain([link_local]);
+        segment.addresses.extend(addresses.map(|address| (address, spec.id)));
+        Ok(())
+    }
+
+    /// Whether what leads to a port leads to one that is there, and of the right kind.
+    fn check_references(&self, spec: &TablesSpec) -> Result<(), TablesError> {
+        let legs = self.segments.iter().enumerate().filter_map(|(index, segment)| {
+            Some(("a host's leg", segment.gateway.as_ref()?.spec().host?, PortKind::Host, Some(index)))
+        });
+        let published = spec.published.iter().map(|p| ("a published port", p.port, PortKind::Endpoint, None));
+        for (what, port, kind, segment) in legs.chain(published) {
+            let is_right = |found: &Port| found.kind == kind && segment.is_none_or(|s| s == found.segment);
+            if !self.port(port).is_some_and(is_right) {
+                return Err(TablesError::NoPort { what, port });
+            }
+        }
         Ok(())
     }
 
@@ -355,11 +476,23 @@ fn check_sizes(spec: &TablesSpec) -> Result<(), TablesError> {
         ("segments", spec.segments.len(), SEGMENTS_MAX),
         ("ports", spec.ports.len(), PORTS_MAX),
         ("VTEPs of one segment", vteps, VTEPS_MAX),
+        ("published ports", spec.published.len(), PUBLISHED_MAX),
     ];
     match sizes.into_iter().find(|&(_, count, max)| count > max) {
         Some((what, count, max)) => Err(TablesError::TooMany { what, count, max }),
         None => Ok(()),
     }
+}
+
+/// The subnets of all networks with a gateway, with the index of the network.
+fn subnets(segments: &[Segment]) -> (Ranges, Ranges) {
+    let of = |(index, segment): (u32, &'_ Segment)| {
+        let subnets = segment.gateway.as_ref().map_or(&[][..], |gateway| &gateway.spec().subnets);
+        subnets.iter().map(move |&(subnet, _)| (subnet, Some(index))).collect::<Vec<_>>()
+    };
+    let all = (0..).zip(segments).flat_map(of);
+    let (v4, v6) = all.partition::<Vec<_>, _>(|(subnet, _)| subnet.address().is_ipv4());
+    (Ranges::build(v4), Ranges::build(v6))
 }
 
 fn vtep_ports(segments: &[Segment], ground: &Ground) -> VtepPorts {

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use etherparse::{IpFragOffset, Ipv4Header, PacketBuilder};
 
 use crate::tables::{
-    Ground, PortId, PortSpec, SegmentId, SegmentOptions, SegmentSpec, Tables, TablesSpec, VlanPolicy,
+    Ground, PortId, PortKind, PortSpec, SegmentId, SegmentOptions, SegmentSpec, Tables, TablesSpec,
+    VlanPolicy,
 };
 use crate::tunnel::Vtep;
 use crate::wire::{ArpOp, ArpRepr, EtherType, MacAddr, Vni};
@@ -134,6 +135,7 @@ impl World {
             mtu: 1_450,
             options: SegmentOptions::default(),
             vteps: vteps.iter().map(|&n| vtep(n).address()).collect(),
+            gateway: None,
         });
         self
     }
@@ -154,7 +156,8 @@ impl World {
         let Station { mac, v4, v6 } = station(n);
         let segment = self.0.segments.last().unwrap().id;
         let addresses: Vec<IpAddr> = vec![v4.into(), v6.into()];
-        self.0.ports.push(PortSpec { id: PortId(id), segment, mac, addresses });
+        let kind = PortKind::Endpoint;
+        self.0.ports.push(PortSpec { id: PortId(id), kind, segment, mac, addresses });
         self
     }
 

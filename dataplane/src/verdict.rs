@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::gateway::route::LinkId;
 use crate::tables::PortId;
 use crate::tunnel::Vtep;
 
@@ -20,6 +21,12 @@ pub enum Verdict {
     /// To every member of the segment but the one it came from: local ports first, then, if it entered through a
     /// local port, once to each VTEP (head-end replication, RFC 7348 section 4.2 done by unicast).
     Flood,
+    /// Off the host through one of its links, to the next hop that the frame is addressed to.
+    Leave(LinkId),
+    /// Off the host through one of its links to a next hop that the kernel is to resolve: without its Ethernet header.
+    ByHost(LinkId),
+    /// The gateway has taken it: answered, kept until more is known, or sent on as packets of its own making.
+    Consumed,
     /// Nowhere.
     Drop(DropReason),
 }
@@ -103,6 +110,65 @@ drop_reasons! {
     Oversize = "oversize",
     /// A super-frame that cannot be cut into frames.
     Unsegmentable = "unsegmentable",
+    // From the gateway and NAT.
+    /// From or to an address that no router forwards: unspecified, loopback, multicast, reserved.
+    Martian = "martian",
+    /// No hop is left (RFC 1812 section 5.3.1).
+    TtlExceeded = "ttl_exceeded",
+    /// To an address of another network, which is not to be reached from this one.
+    OtherNetwork = "other_network",
+    /// To the gateway itself, and nothing that it serves.
+    GatewayRefused = "gateway_refused",
+    /// Out of a tunnel, from or to the gateway's MAC, which every node has for its own endpoints only.
+    GatewayElsewhere = "gateway_elsewhere",
+    /// Nobody has answered for the address yet; what waits is the latest packet to it.
+    GatewayUnresolved = "gateway_unresolved",
+    /// More addresses are being asked for, or are known, than there is room for.
+    NeighborsFull = "neighbors_full",
+    /// The host has no route to the destination, or no address to reach it from.
+    NoRoute = "no_route",
+    /// Too long for the next link, and not to be fragmented; the sender is told the MTU.
+    FragNeeded = "frag_needed",
+    /// The version, a length, the checksum, an option or a fragment field of the IP header is wrong.
+    BadIpHeader = "bad_ip_header",
+    /// The sender wants to choose the path: an IPv4 source route option or an IPv6 routing header (RFC 5095).
+    SourceRouted = "source_routed",
+    /// A TCP, UDP or ICMP header that is cut short, contradicts itself or has port 0.
+    BadTransport = "bad_transport",
+    /// An ICMP error with a wrong checksum, cut short, or about nothing that could have been translated.
+    BadIcmp = "bad_icmp",
+    /// Fragments of one datagram overlap or contradict each other (RFC 5722).
+    FragmentOverlap = "fragment_overlap",
+    /// A fragment came twice.
+    FragmentDuplicate = "fragment_duplicate",
+    /// More fragments than are kept account of.
+    FragmentLimit = "fragment_limit",
+    /// The first fragment of its datagram did not come in time.
+    FragmentTimeout = "fragment_timeout",
+    /// No route leads there, or the link that it came by is not in use.
+    NatNoRoute = "nat_no_route",
+    /// From an address of this host, which none of its links can bring.
+    NatMartian = "nat_martian",
+    /// A protocol, or a kind of ICMP message, that is not translated.
+    NatUnsupported = "nat_unsupported",
+    /// No mapping has this outside address and port: it is the host's own or nobody's.
+    NatNotMapped = "nat_not_mapped",
+    /// The sender is not one that the endpoint has addressed (RFC 4787 section 5).
+    NatFiltered = "nat_filtered",
+    /// A packet that only makes sense within a session, and there is none: it never was or has expired.
+    NatNoSession = "nat_no_session",
+    /// TCP flags that no segment has (RFC 9293 section 3.4).
+    NatTcpFlags = "nat_tcp_flags",
+    /// The peer speaks to the same inside port by two outside addresses at once, which that port could not tell apart.
+    NatClash = "nat_clash",
+    /// No outside port is free, or the endpoint has as many as it may.
+    NatPorts = "nat_ports",
+    /// The endpoint, or the host, has as many sessions as it may.
+    NatSessions = "nat_sessions",
+    /// The endpoint begins sessions faster than it may.
+    NatRate = "nat_rate",
+    /// The endpoint's network may not begin sessions to the outside.
+    NatPolicy = "nat_policy",
     // At the edge, after the verdict.
     /// The port's queue is full.
     PortFull = "port_full",
@@ -122,6 +188,15 @@ drop_reasons! {
     UnderlayRefused = "underlay_refused",
     /// Lost by the kernel before the switch could read it: the tunnel socket's queue was full or the outer checksum wrong.
     UnderlaySocket = "underlay_socket",
+    // At the edge to the outside.
+    /// The uplink has no room in its queue, or the kernel no memory.
+    UplinkFull = "uplink_full",
+    /// Longer than the uplink's MTU, and nothing that the kernel could cut.
+    UplinkMtu = "uplink_mtu",
+    /// The uplink is down or has gone.
+    UplinkDown = "uplink_down",
+    /// The kernel refused the packet for another reason: it has no route, or a rule of the host forbids it.
+    UplinkRefused = "uplink_refused",
 }
 
 impl fmt::Display for DropReason {

@@ -8,8 +8,9 @@ use std::fmt;
 use super::capture::CaptureTap;
 use super::outputs::Outputs;
 use crate::datapath::{Datapath, Frame};
+use crate::gateway::route::LinkId;
 use crate::io::pcap::Direction;
-use crate::io::{FRAME_MAX, FrameIo, UnderlayRx, UnderlayTx};
+use crate::io::{FRAME_MAX, FrameIo, PacketIo, UnderlayRx, UnderlayTx};
 use crate::offload::coalesce::{Coalescer, Joined};
 use crate::switch::Segment;
 use crate::tables::{PortId, SegmentId, Tables};
@@ -83,9 +84,32 @@ impl Engine {
         self.outputs.ports.get(&id).map(|io| &**io)
     }
 
+    /// Adds a link of the host, or replaces it: `io` for frames, `host` for packets whose next hop is not resolved.
+    pub fn attach_link(&mut self, id: LinkId, io: Box<dyn FrameIo>, host: Box<dyn PacketIo>) {
+        self.outputs.links.insert(id, io);
+        self.outputs.hosts.insert(id, host);
+    }
+
+    /// Lets go of a link.
+    pub fn detach_link(&mut self, id: LinkId) {
+        self.outputs.links.remove(&id);
+        self.outputs.hosts.remove(&id);
+    }
+
+    /// The link's I/O.
+    #[must_use]
+    pub fn link(&self, id: LinkId) -> Option<&dyn FrameIo> {
+        self.outputs.links.get(&id).map(|io| &**io)
+    }
+
+    /// Takes up to [`BUDGET`] frames that have come to the host through link `id`.
+    pub fn drain_link(&mut self, tables: &Tables, id: LinkId, now: Moment) -> Progress {
+        self.link_round(Round { tables, captures: &[], now }, id)
+    }
+
     /// Switches up to [`BUDGET`] frames that the endpoint of `id` has sent.
     pub fn drain_port(&mut self, tables: &Tables, id: PortId, now: Moment) -> Progress {
-        self.port_round(Round { tables, captures: &[], now }, id)
+        self.port_round(Round { tables, captures: &[], now }, id, || false)
     }
 
     /// Switches one batch of datagrams from `rx`; returns how many it had.
@@ -107,7 +131,26 @@ impl Engine {
         }
     }
 
-    pub(crate) fn port_round(&mut self, round: Round<'_>, id: PortId) -> Progress {
+    /// What is to be done about once a second, by one worker.
+    pub(crate) fn sweep(&mut self, round: Round<'_>, budget: usize) {
+        let house = &round.tables.house;
+        let mut outside = house.outside();
+        if outside.nat.expire(round.now, budget) > 0 {
+            house.touch();
+        }
+        drop(outside);
+        self.outputs.datapath.poll_neighbors(round.tables, round.now);
+        self.outputs.send_made(round);
+    }
+
+    /// As [`Engine::drain_port`], but stops after a frame as soon as it is `pressed` for time: one may go to thousands of
+    /// ports.
+    pub(crate) fn port_round(
+        &mut self,
+        round: Round<'_>,
+        id: PortId,
+        pressed: impl Fn() -> bool,
+    ) -> Progress {
         let Some(port) = round.tables.port(id) else { return Progress::Gone };
         let segment = round.tables.segment_of(port);
         for _ in 0..BUDGET {
@@ -126,6 +169,29 @@ impl Engine {
             };
             let frame = Frame { bytes, offload };
             let judged = self.outputs.datapath.from_port(round.tables, port, frame, round.now);
+            self.outputs.carry_out(round, judged);
+            if pressed() {
+                break;
+            }
+        }
+        Progress::More
+    }
+
+    pub(crate) fn link_round(&mut self, round: Round<'_>, id: LinkId) -> Progress {
+        for _ in 0..BUDGET {
+            let Some(io) = self.outputs.links.get_mut(&id) else { return Progress::Gone };
+            let received = match io.recv(&mut self.buffer) {
+                Ok(Some(received)) => received,
+                Ok(None) => return Progress::Empty,
+                Err(_) => return Progress::Gone,
+            };
+            self.received += received.len;
+            let Ok(offload) = received.offload else {
+                self.outputs.datapath.lost(round.tables, None, DropReason::BadVirtioHeader, 1);
+                continue;
+            };
+            let frame = Frame { bytes: &mut self.buffer[..received.len], offload };
+            let judged = self.outputs.datapath.from_link(round.tables, id, frame, round.now);
             self.outputs.carry_out(round, judged);
         }
         Progress::More

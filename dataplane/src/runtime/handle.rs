@@ -94,6 +94,8 @@ pub enum AttachError {
 pub enum Event {
     /// The port's device no longer exists: its namespace has died, or somebody deleted the link.
     PortGone(PortId),
+    /// The NAT wants ports, or next hops to be resolved: [`Handle::take_wants`] says which.
+    OutsideWants,
 }
 
 /// Counters, read at one moment.
@@ -107,16 +109,16 @@ pub struct Stats {
 
 /// A running dataplane.
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     ground: Ground,
-    workers: Vec<Running>,
+    pub(super) workers: Vec<Running>,
     events: Receiver<Event>,
     underlay: Option<OpenUnderlay>,
     watches: Vec<SocketWatch>,
     publishing: Mutex<()>,
 }
 
-struct Running {
+pub(super) struct Running {
     commands: Sender<Command>,
     waker: Waker,
     thread: Option<JoinHandle<()>>,
@@ -152,7 +154,7 @@ impl Handle {
         };
         let (senders, events) = unbounded();
         let mut handle = Self {
-            shared: Shared::new(Tables::empty(&ground)),
+            shared: Shared::new(Tables::empty(&ground), ground.underlay.map_or(0, |(_, port)| port)),
             ground,
             workers: Vec::new(),
             events,
@@ -169,7 +171,11 @@ impl Handle {
         let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         let previous = self.shared.tables.load();
         let tables = Tables::build(spec, &previous, &self.ground)?;
+        for refused in tables.take_effect(spec) {
+            tracing::error!(?refused, "this port cannot be published");
+        }
         self.shared.tables.store(Arc::new(tables));
+        self.shared.doors.open().follow(spec);
         Ok(())
     }
 
@@ -366,8 +372,13 @@ impl Drop for Handle {
 
 impl Running {
     /// A worker that has ended needs no orders.
-    fn tell(&self, command: Command) {
+    pub(super) fn tell(&self, command: Command) {
         let _ = self.commands.send(command);
+        self.waker.wake();
+    }
+
+    /// Has the worker go round once.
+    pub(super) fn wake(&self) {
         self.waker.wake();
     }
 }

@@ -26,18 +26,23 @@
 //! Fairness: a round takes at most 64 frames from each ready port before it goes on to the next one.
 
 pub mod capture;
+mod doors;
 mod engine;
 mod handle;
 mod outputs;
+mod outside;
 mod pace;
 pub mod remote;
 mod worker;
 
+pub use crate::house::OutsideWants;
 pub use capture::{Capture, CaptureFilter};
+pub use doors::{HeldPort, Purpose};
 pub use engine::{Engine, Progress};
 pub use handle::{
     AttachError, Config, Event, Handle, StartError, Stats, UnderlayConfig, UnderlayInfo, worker_count,
 };
+pub use outside::OutsideError;
 
 pub use crate::counters::Totals;
 pub use crate::io::udp::Mode;
@@ -49,6 +54,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 
 use self::capture::Captures;
+use self::doors::Doors;
 use crate::tables::Tables;
 use crate::time::Moment;
 
@@ -57,13 +63,18 @@ use crate::time::Moment;
 pub(crate) struct Shared {
     pub(crate) tables: ArcSwap<Tables>,
     pub(crate) captures: Captures,
+    pub(crate) doors: Doors,
     origin: Instant,
 }
 
 impl Shared {
-    fn new(tables: Tables) -> Arc<Self> {
-        let captures = Captures::default();
-        Arc::new(Self { tables: ArcSwap::from_pointee(tables), captures, origin: Instant::now() })
+    fn new(tables: Tables, tunnel_port: u16) -> Arc<Self> {
+        Arc::new(Self {
+            tables: ArcSwap::from_pointee(tables),
+            captures: Captures::default(),
+            doors: Doors::new(tunnel_port),
+            origin: Instant::now(),
+        })
     }
 
     /// The only place where the dataplane asks what time it is.

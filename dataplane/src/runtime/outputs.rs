@@ -1,12 +1,13 @@
-//! Everything a frame can leave through: the worker's ports and its sender.
+//! Everything a frame can leave through: the worker's ports, the host's links, and the worker's sender.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::engine::{Delivery, Round};
-use crate::datapath::{Datapath, Frame, Judged};
+use crate::datapath::{Datapath, Frame, Judged, Made, To};
+use crate::gateway::route::LinkId;
 use crate::io::pcap::Direction;
-use crate::io::{FRAME_MAX, FrameIo, UnderlayTx};
+use crate::io::{FRAME_MAX, FrameIo, PacketIo, UnderlayTx};
 use crate::offload::checksum::complete;
 use crate::offload::coalesce::Joined;
 use crate::offload::{GsoKind, Offload, segments};
@@ -14,72 +15,132 @@ use crate::switch::Segment;
 use crate::tables::PortId;
 use crate::tunnel::Vtep;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::vxlan;
+use crate::wire::{ethernet, vxlan};
 
 /// A worker's ways out.
 pub(super) struct Outputs {
     pub(super) datapath: Datapath,
     pub(super) ports: HashMap<PortId, Box<dyn FrameIo>, FixedState>,
+    pub(super) links: HashMap<LinkId, Box<dyn FrameIo>, FixedState>,
+    /// The links again, for packets whose next hop the kernel is to resolve.
+    pub(super) hosts: HashMap<LinkId, Box<dyn PacketIo>, FixedState>,
     pub(super) tx: Option<Box<dyn UnderlayTx>>,
     /// Kinds of super-frames that a port has refused: they are cut before they are delivered from then on.
-    refused: Vec<GsoKind>,
+    port_refuses: Vec<GsoKind>,
+    /// The same of links.
+    link_refuses: Vec<GsoKind>,
     /// Room for one piece of a super-frame.
     piece: Vec<u8>,
 }
 
+/// Where one frame goes.
+#[derive(Clone, Copy)]
+enum Exit {
+    Port(PortId),
+    Link(LinkId),
+}
+
 impl Outputs {
     pub(super) fn new(datapath: Datapath, tx: Option<Box<dyn UnderlayTx>>) -> Self {
-        let ports = HashMap::with_hasher(FixedState::default());
-        Self { datapath, ports, tx, refused: Vec::new(), piece: Vec::new() }
+        Self {
+            datapath,
+            ports: HashMap::with_hasher(FixedState::default()),
+            links: HashMap::with_hasher(FixedState::default()),
+            hosts: HashMap::with_hasher(FixedState::default()),
+            tx,
+            port_refuses: Vec::new(),
+            link_refuses: Vec::new(),
+            piece: Vec::new(),
+        }
     }
 
-    /// Does with a frame what its verdict says.
+    /// Does with a frame what its verdict says, and sends what the datapath has made meanwhile.
     pub(super) fn carry_out(&mut self, round: Round<'_>, mut judged: Judged<'_, '_>) {
-        let Some(segment) = judged.segment else { return };
-        match judged.verdict {
-            Verdict::Drop(_) => {}
-            Verdict::Deliver(port) => self.deliver(round, segment, port, &Joined::from(&judged.frame)),
-            Verdict::Transmit(vtep) => {
-                self.transmit(round, segment, &mut judged.frame, std::iter::once(vtep));
-            }
-            Verdict::Flood => {
-                for port in judged.flood_ports() {
-                    self.deliver(round, segment, port, &Joined::from(&judged.frame));
+        if let Some(segment) = judged.segment {
+            let joined = Joined::from(&judged.frame);
+            match judged.verdict {
+                Verdict::Drop(_) | Verdict::Consumed => {}
+                Verdict::Deliver(port) => self.send(round, segment, Exit::Port(port), &joined),
+                Verdict::Leave(link) => self.send(round, segment, Exit::Link(link), &joined),
+                Verdict::ByHost(link) => self.leave_to_host(round, segment, link, &judged.frame),
+                Verdict::Transmit(vtep) => {
+                    self.transmit(round, segment, &mut judged.frame, std::iter::once(vtep));
                 }
-                let vteps = judged.flood_vteps();
-                self.transmit(round, segment, &mut judged.frame, vteps);
+                Verdict::Flood => {
+                    for port in judged.flood_ports() {
+                        self.send(round, segment, Exit::Port(port), &joined);
+                    }
+                    let vteps = judged.flood_vteps();
+                    self.transmit(round, segment, &mut judged.frame, vteps);
+                }
             }
         }
+        self.send_made(round);
     }
 
     /// Delivers what came from the tunnel.
     pub(super) fn deliver_joined(&mut self, round: Round<'_>, joined: &Joined<'_, Delivery>) {
         // The segment was there when the round began, and the round's tables do not change.
         if let Some(segment) = round.tables.segment(joined.to.segment) {
-            self.deliver(round, segment, joined.to.port, joined);
+            self.send(round, segment, Exit::Port(joined.to.port), joined);
         }
     }
 
-    fn deliver<K>(&mut self, round: Round<'_>, segment: &Segment, port: PortId, frame: &Joined<'_, K>) {
-        let Some(io) = self.ports.get_mut(&port) else {
-            return self.datapath.lost(round.tables, Some(segment), DropReason::PortGone, frame.count);
+    /// Sends the packets that the datapath has made itself.
+    pub(super) fn send_made(&mut self, round: Round<'_>) {
+        while let Some(Made { to, segment, mut bytes, offload }) = self.datapath.take_made() {
+            let Some(segment) = round.tables.segment(segment) else { continue };
+            let mut frame = Frame { bytes: &mut bytes, offload };
+            match to {
+                To::Port(port) => self.send(round, segment, Exit::Port(port), &Joined::from(&frame)),
+                To::Link(link) => self.send(round, segment, Exit::Link(link), &Joined::from(&frame)),
+                To::Host(link) => self.leave_to_host(round, segment, link, &frame),
+                To::Vtep(vtep) => self.transmit(round, segment, &mut frame, std::iter::once(vtep)),
+                To::Vteps => self.transmit(round, segment, &mut frame, segment.vteps()),
+            }
+        }
+    }
+
+    fn send<K>(&mut self, round: Round<'_>, segment: &Segment, to: Exit, frame: &Joined<'_, K>) {
+        let (io, refused, gone) = match to {
+            Exit::Port(port) => (self.ports.get_mut(&port), &mut self.port_refuses, DropReason::PortGone),
+            Exit::Link(link) => (self.links.get_mut(&link), &mut self.link_refuses, DropReason::UplinkDown),
+        };
+        let Some(io) = io else {
+            return self.datapath.lost(round.tables, Some(segment), gone, frame.count);
         };
         let kind = frame.offload.gso.map(|gso| gso.kind);
-        let whole = kind.is_none_or(|kind| !self.refused.contains(&kind));
+        let whole = kind.is_none_or(|kind| !refused.contains(&kind));
         let sent = if whole { io.send(frame.bytes, frame.offload) } else { Err(DropReason::PortRefused) };
         match (sent, kind) {
-            (Ok(()), _) => round.record(segment, port, Direction::Outbound, frame.bytes),
-            (Err(DropReason::PortRefused), Some(kind)) => {
-                if whole {
-                    tracing::warn!(?kind, "a port refuses a super-frame; cutting them from here on");
-                    self.refused.push(kind);
+            (Ok(()), _) => {
+                if let Exit::Port(port) = to {
+                    round.record(segment, port, Direction::Outbound, frame.bytes);
                 }
-                let lost = send_pieces(&mut **io, frame.bytes, frame.offload, &mut self.piece);
+            }
+            (Err(DropReason::PortRefused | DropReason::UplinkRefused), Some(kind)) => {
+                if whole {
+                    tracing::warn!(?kind, "a device refuses a super-frame; cutting them from here on");
+                    refused.push(kind);
+                }
+                let send = |piece: &[u8]| io.send(piece, Offload::NONE);
+                let lost = send_pieces(frame.bytes, frame.offload, &mut self.piece, send);
                 if let Some((reason, count)) = lost {
                     self.datapath.lost(round.tables, Some(segment), reason, count);
                 }
             }
             (Err(reason), _) => self.datapath.lost(round.tables, Some(segment), reason, frame.count),
+        }
+    }
+
+    /// Gives the packet to the kernel, piece by piece.
+    fn leave_to_host(&mut self, round: Round<'_>, segment: &Segment, link: LinkId, frame: &Frame<'_>) {
+        let Some(host) = self.hosts.get_mut(&link) else {
+            return self.datapath.lost(round.tables, Some(segment), DropReason::UplinkDown, 1);
+        };
+        let send = |piece: &[u8]| host.send(piece.get(ethernet::HEADER_LEN..).unwrap_or_default());
+        if let Some((reason, count)) = send_pieces(frame.bytes, frame.offload, &mut self.piece, send) {
+            self.datapath.lost(round.tables, Some(segment), reason, count);
         }
     }
 
@@ -120,12 +181,12 @@ impl Outputs {
     }
 }
 
-/// Sends a super-frame piece by piece; returns what was lost, and why.
+/// Sends a frame piece by piece, with its checksums; returns what was lost, and why.
 fn send_pieces(
-    io: &mut dyn FrameIo,
     bytes: &[u8],
     offload: Offload,
     room: &mut Vec<u8>,
+    mut send: impl FnMut(&[u8]) -> Result<(), DropReason>,
 ) -> Option<(DropReason, u64)> {
     let pieces = match segments(bytes, offload) {
         Ok(pieces) => pieces,
@@ -135,7 +196,7 @@ fn send_pieces(
     let mut lost: Option<(DropReason, u64)> = None;
     for index in 0..pieces.len() {
         let len = pieces.write(index, room);
-        if let Err(reason) = io.send(&room[..len], Offload::NONE) {
+        if let Err(reason) = send(&room[..len]) {
             let before = lost.map_or(0, |(_, count)| count);
             lost = Some((reason, before + 1));
         }

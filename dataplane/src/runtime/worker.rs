@@ -12,7 +12,8 @@ use rustix::io::Errno;
 use super::engine::{Engine, Progress, Round};
 use super::pace::{self, Pace};
 use super::{Event, Shared};
-use crate::io::{FrameIo, UnderlayRx};
+use crate::gateway::route::LinkId;
+use crate::io::{FrameIo, PacketIo, UnderlayRx};
 use crate::tables::PortId;
 use crate::time::Moment;
 
@@ -25,6 +26,8 @@ const SWEEP_BUDGET: usize = 4_096;
 
 const WAKE: u64 = u64::MAX;
 const UNDERLAY: u64 = u64::MAX - 1;
+/// Added to the id of a link; ports have their ids.
+const LINK: u64 = 1 << 32;
 
 /// What control asks of a worker.
 pub(super) enum Command {
@@ -32,8 +35,19 @@ pub(super) enum Command {
     Attach(PortId, Box<dyn FrameIo>),
     /// Let go of a port, and say so by dropping the sender.
     Detach(PortId, Sender<()>),
+    /// Use a link of the host; one worker of all reads from it.
+    AttachLink(LinkId, Box<dyn FrameIo>, Box<dyn PacketIo>, Reads),
+    /// Let go of a link.
+    DetachLink(LinkId),
     /// End.
     Stop,
+}
+
+/// Whether a worker reads from a link that it writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    Yes,
+    No,
 }
 
 /// What control keeps of a worker.
@@ -87,7 +101,10 @@ impl Worker {
         let mut ready = Vec::with_capacity(EVENTS);
         loop {
             self.wait(&mut ready);
-            if ready.contains(&WAKE) && !self.obey() {
+            if ready.contains(&WAKE) {
+                self.clear_wake();
+            }
+            if !self.obey() {
                 return;
             }
             self.round(&ready);
@@ -137,13 +154,17 @@ impl Worker {
         ready.extend(events[..count].iter().map(|e| e.data.u64()));
     }
 
-    /// One batch from everything that is ready.
+    /// One batch from everything that is ready, or until control asks for something: who floods a thousand ports must not
+    /// keep it waiting. What is left out is still ready then.
     fn round(&mut self, ready: &[u64]) {
         let shared = Arc::clone(&self.shared);
         let tables = shared.tables.load();
         let captures = shared.captures.load();
         let round = Round { tables: &tables, captures: &captures, now: shared.now() };
         for &token in ready {
+            if !self.commands.is_empty() {
+                break;
+            }
             match token {
                 WAKE => {}
                 UNDERLAY => {
@@ -151,33 +172,52 @@ impl Worker {
                         self.engine.underlay_round(round, &mut **rx);
                     }
                 }
+                link if link >= LINK => {
+                    let id = LinkId(link as u32);
+                    if self.engine.link_round(round, id) == Progress::Gone {
+                        self.unwatch(self.engine.link(id));
+                    }
+                }
                 port => {
                     let id = PortId(port as u32);
-                    if self.engine.port_round(round, id) == Progress::Gone {
+                    let commands = &self.commands;
+                    if self.engine.port_round(round, id, || !commands.is_empty()) == Progress::Gone {
                         self.release(id);
                     }
                 }
             }
         }
         self.engine.flush(&tables);
+        shared.doors.after_round(&tables, self.index, &self.events);
         if self.index == 0 && round.now >= self.next_sweep {
             for segment in tables.segments() {
                 segment.expire(round.now, SWEEP_BUDGET);
             }
+            self.engine.sweep(round, SWEEP_BUDGET);
             self.next_sweep = round.now.after(SWEEP);
         }
     }
 
-    /// Does what control asks; false: stop.
-    fn obey(&mut self) -> bool {
+    /// From here on it is woken again: before what it was woken for is done, so that nothing is overlooked.
+    fn clear_wake(&self) {
         let mut count = [0; 8];
         let _ = rustix::io::read(&*self.wake, &mut count);
+    }
+
+    /// Does what control asks; false: stop. Cheap when it asks for nothing, so it need not wait for its turn among
+    /// thousands of ports.
+    fn obey(&mut self) -> bool {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Stop => return false,
                 Command::Attach(id, io) => self.attach(id, io),
+                Command::AttachLink(id, io, host, reads) => self.attach_link(id, io, host, reads),
+                Command::DetachLink(id) => {
+                    self.unwatch(self.engine.link(id));
+                    self.engine.detach_link(id);
+                }
                 Command::Detach(id, done) => {
-                    self.unwatch(id);
+                    self.unwatch(self.engine.port(id));
                     drop(self.engine.detach(id));
                     drop(done);
                 }
@@ -195,15 +235,24 @@ impl Worker {
         self.engine.attach(id, io);
     }
 
+    fn attach_link(&mut self, id: LinkId, io: Box<dyn FrameIo>, host: Box<dyn PacketIo>, reads: Reads) {
+        self.unwatch(self.engine.link(id));
+        let fd = io.descriptor().filter(|_| reads == Reads::Yes);
+        if let Some(Err(error)) = fd.map(|fd| watch(&self.epoll, fd, LINK | u64::from(id.0))) {
+            tracing::error!(%error, link = id.0, "cannot watch a link: nothing comes back through it");
+        }
+        self.engine.attach_link(id, io, host);
+    }
+
     /// Stops watching a port whose device has gone, and tells control, which will detach it.
     fn release(&mut self, id: PortId) {
-        self.unwatch(id);
+        self.unwatch(self.engine.port(id));
         let _ = self.events.send(Event::PortGone(id));
     }
 
-    fn unwatch(&self, id: PortId) {
-        if let Some(fd) = self.engine.port(id).and_then(FrameIo::descriptor) {
-            // Already unwatched if the port was released before.
+    fn unwatch(&self, io: Option<&dyn FrameIo>) {
+        if let Some(fd) = io.and_then(FrameIo::descriptor) {
+            // Already unwatched if it was released before.
             let _ = epoll::delete(&self.epoll, fd);
         }
     }

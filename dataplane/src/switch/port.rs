@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::storm::Storm;
-use crate::tables::PortId;
+use crate::tables::{PortId, PortKind};
 use crate::wire::MacAddr;
 
 /// A port as workers see it; frozen, but for the storm limiter that all table versions share.
@@ -12,6 +12,8 @@ use crate::wire::MacAddr;
 pub struct Port {
     /// Its name among ports.
     pub id: PortId,
+    /// What stands behind it.
+    pub kind: PortKind,
     /// Index of its segment in the tables it belongs to.
     pub(crate) segment: usize,
     /// What its endpoint may claim to be.

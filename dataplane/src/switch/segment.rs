@@ -1,12 +1,17 @@
 //! One broadcast domain.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 
 use super::fdb::{Fdb, FdbRow, Known, Learned, Location, Refresh};
 use super::memo::Stamp;
 use super::storm::{Storm, StormLimit, VTEP_SHARE};
 use crate::counters::{Counters, Shard, Totals};
+use crate::gateway::Gateway;
 use crate::tables::{PortId, SegmentId, SegmentOptions, VlanPolicy};
 use crate::time::Moment;
 use crate::tunnel::Vtep;
@@ -21,8 +26,12 @@ pub struct Segment {
     pub vni: Option<Vni>,
     /// The MTU of its endpoints: bytes of an inner IP packet.
     pub mtu: u16,
+    /// Its gateway, if there is a way out of it.
+    pub gateway: Option<Gateway>,
     /// Its members here, ascending.
     pub ports: Vec<PortId>,
+    /// Its members here by their IP addresses, link-local ones included.
+    pub(crate) addresses: HashMap<IpAddr, PortId, FixedState>,
     /// Its members elsewhere, ascending by VTEP.
     pub(crate) vteps: Vec<(Vtep, Arc<Storm>)>,
     pub(crate) options: SegmentOptions,
@@ -81,6 +90,12 @@ impl Segment {
     /// The VTEPs that are members.
     pub fn vteps(&self) -> impl Iterator<Item = Vtep> + '_ {
         self.vteps.iter().map(|&(vtep, _)| vtep)
+    }
+
+    /// The port here whose endpoint has `address`.
+    #[must_use]
+    pub fn port_at(&self, address: IpAddr) -> Option<PortId> {
+        self.addresses.get(&address).copied()
     }
 
     /// The storm limiter of `vtep`, if it is a member: the one question asked of a datagram's sender.

@@ -1,5 +1,7 @@
 //! Control's side: the verbs of a [`Handle`](crate::runtime::Handle), carried to the packet process.
 
+mod outside;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -67,7 +69,7 @@ impl Client {
         match self.ask(&Request::Inventory, &[])? {
             (Answer::Inventory(inventory), _) => {
                 self.workers = inventory.setup.workers;
-                Ok(inventory)
+                Ok(*inventory)
             }
             _ => Err(RemoteError::Garbled),
         }
@@ -84,7 +86,7 @@ impl Client {
         sockets.map(Some).ok_or(RemoteError::NoDescriptors)
     }
 
-    /// A second set of descriptors of the TAP of `port`, which was created under the name `tap`.
+    /// A second set of descriptors of the TAP of `port`, which its owners call `tap`.
     ///
     /// # Errors
     /// [`RemoteError::NoSuch`] and those of the connection.
@@ -296,6 +298,7 @@ impl Client {
             Answer::Refused(Refusal::TooManyCaptures) => RemoteError::TooManyCaptures,
             Answer::Refused(Refusal::Start(reason)) => RemoteError::Start(reason),
             Answer::Refused(Refusal::Descriptors) => RemoteError::NoDescriptors,
+            Answer::Refused(Refusal::Outside(reason)) => RemoteError::Outside(reason),
             _ => RemoteError::Garbled,
         }
     }

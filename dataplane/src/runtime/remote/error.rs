@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::io::ledger::LedgerError;
 use crate::runtime::{AttachError, StartError};
 use crate::tables::TablesError;
 
@@ -59,6 +60,9 @@ pub enum RemoteError {
     /// There is no such port, or nothing of this kind.
     #[error("the packet process does not have what it was asked for")]
     NoSuch,
+    /// The ways off the host cannot be so.
+    #[error("the packet process cannot take over the host's routing: {0}")]
+    Outside(String),
     /// As many captures as there can be are running.
     #[error("too many captures are running")]
     TooManyCaptures,
@@ -69,6 +73,12 @@ impl RemoteError {
     #[must_use]
     pub const fn is_final(&self) -> bool {
         matches!(self, Self::Io(_) | Self::Closed | Self::Garbled | Self::OtherVersion(_))
+    }
+}
+
+impl From<LedgerError> for RemoteError {
+    fn from(error: LedgerError) -> Self {
+        Self::Outside(error.to_string())
     }
 }
 

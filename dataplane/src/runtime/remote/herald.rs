@@ -32,11 +32,15 @@ impl SharedPorts {
 
     /// Passes on what the workers say, until there are none.
     pub(super) fn herald(&self, events: &Receiver<Event>) {
-        for Event::PortGone(port) in events {
+        for event in events {
             let mut ports = self.lock();
             // Each worker says it, and a port may have been detached meanwhile.
-            if ports.served.contains_key(&port) && ports.gone.insert(port) {
-                ports.tell(port);
+            let is_news = match event {
+                Event::PortGone(port) => ports.served.contains_key(&port) && ports.gone.insert(port),
+                Event::OutsideWants => true,
+            };
+            if is_news {
+                ports.tell(event);
             }
         }
     }
@@ -55,12 +59,14 @@ impl Ports {
 
     pub(super) fn listen(&mut self, listener: Channel) {
         self.listener = Some(listener);
-        self.gone.clone().into_iter().for_each(|port| self.tell(port));
+        self.gone.clone().into_iter().for_each(|port| self.tell(Event::PortGone(port)));
+        // Somebody else may have been told before.
+        self.tell(Event::OutsideWants);
     }
 
     /// A listener that does not listen is none.
-    fn tell(&mut self, port: PortId) {
-        let told = self.listener.as_mut().map(|channel| channel.send(&Event::PortGone(port), &[]));
+    fn tell(&mut self, event: Event) {
+        let told = self.listener.as_mut().map(|channel| channel.send(&event, &[]));
         if let Some(Err(error)) = told {
             tracing::debug!(%error, "nobody listens to events");
             self.listener = None;

@@ -1,17 +1,24 @@
 //! What the two processes say to each other.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::error::Version;
 use crate::counters::Totals;
+use crate::gateway::EgressSpec;
+use crate::gateway::route::LinkId;
 use crate::io::udp::Terms;
-use crate::runtime::{CaptureFilter, FdbRow, Stats, UnderlayConfig, UnderlayInfo};
-use crate::tables::{PortId, SegmentId, TablesSpec};
+use crate::nat::{Counts, Restored, SessionRow};
+use crate::runtime::{
+    CaptureFilter, FdbRow, HeldPort, OutsideWants, Purpose, Stats, UnderlayConfig, UnderlayInfo,
+};
+use crate::tables::{PortId, SegmentId, TablesSpec, Transport};
 use crate::tunnel::Vtep;
 use crate::tunnel::outer::NextHop;
 
 /// Counts the changes of this protocol.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
 
 /// How every conversation begins, in every version: says who we are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +61,14 @@ pub struct Inventory {
     pub uplink: Option<String>,
     /// The next hops it was told.
     pub hops: Vec<(Vtep, NextHop)>,
+    /// How packets leave the host.
+    pub egress: EgressSpec,
+    /// The links it has sockets of.
+    pub links: Vec<LinkId>,
+    /// The ports it holds, and what for.
+    pub held: Vec<(HeldPort, Purpose)>,
+    /// Whether it writes sessions down.
+    pub ledger: bool,
 }
 
 /// What control asks. Descriptors that come along stand in brackets.
@@ -85,6 +100,20 @@ pub(super) enum Request {
     NextHops(Vec<(Vtep, NextHop)>),
     /// Which next hops were used since this was last asked?
     UsedNextHops,
+    /// Route what leaves the host so. [Sockets of these links, so many of each]
+    Egress(EgressSpec, Vec<(LinkId, usize)>),
+    /// Hold these ports. [Their sockets, in the same order]
+    Hold(Purpose, IpAddr, Transport, Vec<u16>),
+    /// Let go of these published ports.
+    Release(Vec<HeldPort>),
+    /// What does the NAT want?
+    Wants,
+    /// List sessions, so many at most.
+    Sessions(usize),
+    /// How much does the NAT hold?
+    NatCounts,
+    /// Take over these sessions and write them down from here on. [A ledger]
+    Ledger,
     /// What do you have?
     Inventory,
     /// Give back the underlay's sockets.
@@ -93,6 +122,12 @@ pub(super) enum Request {
     Port(PortId),
     /// Give back the queues of the uplink.
     Uplink,
+    /// Give back the sockets of a link.
+    Link(LinkId),
+    /// Give back the sockets of these held ports, as many as fit into a message.
+    Held(Vec<HeldPort>),
+    /// Give back the ledger.
+    GiveLedger,
     /// End.
     End,
 }
@@ -112,8 +147,16 @@ pub(super) enum Answer {
     Underlay(Option<UnderlayInfo>),
     /// VTEPs.
     Vteps(Vec<Vtep>),
+    /// What is wanted.
+    Wants(OutsideWants),
+    /// Sessions.
+    Sessions(Vec<SessionRow>),
+    /// How much the NAT holds.
+    NatCounts(Counts),
+    /// Sessions were taken over.
+    Restored(Restored),
     /// Everything.
-    Inventory(Inventory),
+    Inventory(Box<Inventory>),
 }
 
 /// Why not.
@@ -131,6 +174,8 @@ pub(super) enum Refusal {
     Start(String),
     /// No descriptor is left.
     Descriptors,
+    /// The ways off the host cannot be so, and why.
+    Outside(String),
 }
 
 /// What is asked of a capture, on its own socket.

@@ -1,5 +1,6 @@
 //! The packet process's side: a [`Handle`] that is driven by messages.
 
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
@@ -11,11 +12,17 @@ use super::channel::Channel;
 use super::herald::{Ports, SharedPorts};
 use super::message::{Answer, Hello, Inventory, Refusal, Request, Setup};
 use super::{RemoteError, recorder};
+use crate::gateway::EgressSpec;
+use crate::gateway::route::LinkId;
+use crate::io::ledger::Ledger;
+use crate::io::link::LinkSockets;
+use crate::io::reserve::Reserved;
 use crate::io::tap::Tap;
 use crate::io::udp::Sockets;
 use crate::io::uplink::Uplink;
-use crate::runtime::{AttachError, Handle};
-use crate::tables::{PortId, TablesSpec};
+use crate::nat::RECORD_LEN;
+use crate::runtime::{AttachError, Handle, OutsideError, Purpose};
+use crate::tables::{PortId, TablesSpec, Transport};
 use crate::tunnel::Vtep;
 use crate::tunnel::outer::NextHop;
 
@@ -210,7 +217,19 @@ impl Station {
                 Answer::Done
             }
             Request::UsedNextHops => Answer::Vteps(self.handle.take_used_next_hops()),
-            Request::Inventory => Answer::Inventory(self.inventory()),
+            Request::Egress(spec, links) => self.set_egress(&spec, &links, descriptors)?,
+            Request::Hold(purpose, address, transport, ports) => {
+                self.hold(purpose, (address, transport), ports, descriptors)?
+            }
+            Request::Release(ports) => {
+                self.handle.release(&ports);
+                Answer::Done
+            }
+            Request::Wants => Answer::Wants(self.handle.take_wants()),
+            Request::Sessions(max) => Answer::Sessions(self.handle.sessions(max)),
+            Request::NatCounts => Answer::NatCounts(self.handle.nat_counts()),
+            Request::Ledger => self.keep_ledger(descriptors)?,
+            Request::Inventory => Answer::Inventory(Box::new(self.inventory())),
             Request::Sockets => {
                 let sockets = self.sockets.as_ref().ok_or(Refusal::NoSuch)?;
                 given = duplicates(&sockets.descriptors())?;
@@ -219,6 +238,20 @@ impl Station {
             Request::Port(port) => {
                 given =
                     duplicates(&self.ports.lock().served.get(&port).ok_or(Refusal::NoSuch)?.descriptors())?;
+                Answer::Done
+            }
+            Request::Link(id) => {
+                let open = self.handle.shared.doors.open();
+                given = duplicates(&open.link_descriptors(id).ok_or(Refusal::NoSuch)?)?;
+                Answer::Done
+            }
+            Request::Held(ports) => {
+                given = duplicates(&self.handle.shared.doors.open().held_descriptors(&ports))?;
+                Answer::Done
+            }
+            Request::GiveLedger => {
+                let ledger = self.handle.shared.doors.ledger();
+                given = duplicates(&[ledger.as_ref().ok_or(Refusal::NoSuch)?.descriptor()])?;
                 Answer::Done
             }
             Request::Uplink => {
@@ -258,14 +291,56 @@ impl Station {
         Ok(Answer::Done)
     }
 
+    fn set_egress(
+        &self,
+        spec: &EgressSpec,
+        links: &[(LinkId, usize)],
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Answer, Refusal> {
+        let mut descriptors = descriptors.into_iter();
+        let sockets = links.iter().map(|&(id, count)| {
+            let sockets = LinkSockets::from_descriptors(descriptors.by_ref().take(count).collect());
+            Ok((id, sockets.ok_or(Refusal::Descriptors)?))
+        });
+        let sockets = sockets.collect::<Result<_, Refusal>>()?;
+        self.handle.set_egress(spec, sockets).map_err(outside)?;
+        Ok(Answer::Done)
+    }
+
+    fn hold(
+        &self,
+        purpose: Purpose,
+        (address, transport): (IpAddr, Transport),
+        ports: Vec<u16>,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Answer, Refusal> {
+        if ports.len() != descriptors.len() {
+            return Err(Refusal::Descriptors);
+        }
+        let sockets = descriptors.into_iter().map(Reserved::from_descriptor);
+        self.handle.hold(purpose, address, transport, ports.into_iter().zip(sockets).collect());
+        Ok(Answer::Done)
+    }
+
+    fn keep_ledger(&self, descriptors: Vec<OwnedFd>) -> Result<Answer, Refusal> {
+        let fd = descriptors.into_iter().next().ok_or(Refusal::Descriptors)?;
+        let ledger = Ledger::from_descriptor(fd, RECORD_LEN).map_err(|error| outside(error.into()))?;
+        Ok(Answer::Restored(self.handle.keep_ledger(ledger).map_err(outside)?))
+    }
+
     fn inventory(&self) -> Inventory {
         let ports = self.ports.lock();
+        let doors = self.handle.shared.doors.open();
         Inventory {
             setup: self.setup.clone(),
             tables: self.tables.clone(),
             ports: ports.served.iter().map(|(id, tap)| (*id, tap.name().to_owned())).collect(),
             uplink: self.uplink.as_ref().map(|uplink| uplink.name().to_owned()),
             hops: self.hops.clone(),
+            egress: doors.spec.clone(),
+            links: doors.links.keys().copied().collect(),
+            held: doors.held.iter().map(|(port, (purpose, _))| (*port, *purpose)).collect(),
+            ledger: self.handle.shared.doors.ledger().is_some(),
         }
     }
 }
@@ -273,6 +348,10 @@ impl Station {
 fn refusal(error: AttachError) -> Refusal {
     let AttachError::Queues { queues, .. } = error;
     Refusal::Queues(queues)
+}
+
+fn outside(error: OutsideError) -> Refusal {
+    Refusal::Outside(error.to_string())
 }
 
 /// The socket that came with a request.

@@ -18,7 +18,9 @@ use crate::io::udp::{Mode, Sockets};
 use crate::io::uplink::Uplink;
 use crate::offload::vnet;
 use crate::runtime::{AttachError, CaptureFilter, Event, UnderlayConfig};
-use crate::tables::{PortId, PortSpec, SegmentId, SegmentOptions, SegmentSpec, TablesError, TablesSpec};
+use crate::tables::{
+    PortId, PortKind, PortSpec, SegmentId, SegmentOptions, SegmentSpec, TablesError, TablesSpec,
+};
 use crate::tunnel::Vtep;
 use crate::tunnel::outer::NextHop;
 use crate::wire::MacAddr;
@@ -85,10 +87,19 @@ fn mac(port: PortId) -> MacAddr {
 
 fn tables(ports: &[PortId]) -> TablesSpec {
     let options = SegmentOptions { anti_spoof: false, ..SegmentOptions::default() };
-    let port = |&id| PortSpec { id, segment: SEGMENT, mac: mac(id), addresses: vec![] };
+    let port =
+        |&id| PortSpec { id, kind: PortKind::Endpoint, segment: SEGMENT, mac: mac(id), addresses: vec![] };
     TablesSpec {
-        segments: vec![SegmentSpec { id: SEGMENT, vni: None, mtu: 1500, options, vteps: vec![] }],
+        segments: vec![SegmentSpec {
+            id: SEGMENT,
+            vni: None,
+            mtu: 1500,
+            options,
+            vteps: vec![],
+            gateway: None,
+        }],
         ports: ports.iter().map(port).collect(),
+        published: vec![],
     }
 }
 
@@ -312,17 +323,20 @@ fn a_port_that_goes_is_told_once_and_to_the_next_client_again() {
     let mut peeked = [0; 1];
     while rustix::net::recv(&b, &mut peeked, rustix::net::RecvFlags::PEEK).unwrap().0 == 0 {}
     drop(b);
+    assert_eq!(events.next(), Some(Event::OutsideWants), "a listener may have missed it");
     assert_eq!(events.next(), Some(Event::PortGone(B)));
     drop(client);
     let mut client = process.next_client();
     let mut next_events = client.events().unwrap();
     assert_eq!(events.next(), None, "somebody else is told from here on");
     assert_eq!(next_events.next(), Some(Event::PortGone(B)));
+    assert_eq!(next_events.next(), Some(Event::OutsideWants));
     client.detach(B).unwrap();
     drop(client);
     let mut client = process.next_client();
     let mut last_events = client.events().unwrap();
     process.end(client);
+    assert_eq!(last_events.next(), Some(Event::OutsideWants));
     assert_eq!(last_events.next(), None, "what was detached is not told");
 }
 

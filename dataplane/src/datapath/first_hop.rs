@@ -1,0 +1,131 @@
+//! The gateway's part of the road: what endpoints send to their first hop, and what comes back to them.
+//!
+//! ```text
+//!  to GATEWAY_MAC: whither? > own:     echo | the host's leg | refused
+//!                           > inside:  ttl > size > routed to the endpoint, here or behind another VTEP
+//!                           > outside: ttl > size > nat.outbound > the next hop's MAC
+//!  from a link:               nat.inbound | routed > ttl > size > the endpoint's MAC
+//! ```
+//!
+//! A packet is refused before anything of it is changed, so that the error quotes what was sent. All of it works on
+//! super-frames as on small ones: nothing looks at the payload, unless the packet must be cut for a narrower link.
+
+mod arrival;
+mod neighbors;
+mod packet;
+mod route;
+mod size;
+
+use self::packet::{Header, L3, address, is_partial};
+use super::made::{Made, To};
+use super::{Datapath, Frame};
+use crate::gateway::icmp::{self, ErrorKind};
+use crate::gateway::spec::{Gateway, Whither};
+use crate::gateway::{GATEWAY_MAC, echo};
+use crate::offload::Offload;
+use crate::switch::{Port, Segment};
+use crate::tables::{PortId, PortKind, Tables};
+use crate::time::Moment;
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::Ethernet;
+
+/// An endpoint at its first hop.
+#[derive(Clone, Copy)]
+struct Visit<'t> {
+    tables: &'t Tables,
+    segment: &'t Segment,
+    gateway: &'t Gateway,
+    port: &'t Port,
+    now: Moment,
+}
+
+/// Why a packet goes no further, and what its sender is told.
+type Refusal = (DropReason, Option<ErrorKind>);
+
+impl Datapath {
+    /// What the gateway does with a frame from `port`; `None`: the frame is not the gateway's.
+    #[inline]
+    pub(super) fn first_hop(
+        &mut self,
+        tables: &Tables,
+        segment: &Segment,
+        port: &Port,
+        frame: &mut Frame<'_>,
+        now: Moment,
+    ) -> Option<Result<Verdict, DropReason>> {
+        let gateway = segment.gateway.as_ref()?;
+        let to = Ethernet::parse(frame.bytes).ok()?.destination();
+        let visit = Visit { tables, segment, gateway, port, now };
+        if to == GATEWAY_MAC && port.kind == PortKind::Endpoint {
+            return Some(self.visit(visit, frame));
+        }
+        if to.is_multicast() && self.answer(visit, frame) {
+            return Some(Ok(Verdict::Consumed));
+        }
+        None
+    }
+
+    fn visit(&mut self, visit: Visit<'_>, frame: &mut Frame<'_>) -> Result<Verdict, DropReason> {
+        // A question to one station confirms what is known.
+        if self.answer(visit, frame) {
+            return Ok(Verdict::Consumed);
+        }
+        let header = Header::of(frame.bytes)?;
+        let way = match visit.gateway.whither(header.destination) {
+            Whither::Own(_) => self.for_gateway(visit, frame),
+            Whither::Inside => self.route_inside(visit, header, frame),
+            Whither::Outside if visit.tables.segment_around(header.destination).is_some() => {
+                Err((DropReason::OtherNetwork, Some(ErrorKind::Prohibited)))
+            }
+            Whither::Outside => self.route_outside(visit, header, frame),
+            Whither::Multicast | Whither::Martian => Err((DropReason::Martian, None)),
+        };
+        way.map_err(|(reason, told)| {
+            if let Some(kind) = told {
+                self.tell(visit, kind, frame);
+            }
+            reason
+        })
+    }
+
+    fn for_gateway(&mut self, visit: Visit<'_>, frame: &mut Frame<'_>) -> Result<Verdict, Refusal> {
+        if echo::echo(&mut frame.bytes[L3..], is_partial(frame.offload)) {
+            address(frame.bytes, visit.port.binding.mac, GATEWAY_MAC);
+            return Ok(Verdict::Deliver(visit.port.id));
+        }
+        self.for_host(visit)
+    }
+
+    /// The host itself, where it stands on the network. Its link has the gateway's MAC, to which the frame is addressed.
+    fn for_host(&self, visit: Visit<'_>) -> Result<Verdict, Refusal> {
+        let refused = (DropReason::GatewayRefused, Some(ErrorKind::PortUnreachable));
+        visit.gateway.spec().host.map(Verdict::Deliver).ok_or(refused)
+    }
+
+    /// To an endpoint here, from outside its network.
+    fn deliver(&mut self, tables: &Tables, port: PortId, frame: &mut Frame<'_>) -> Verdict {
+        match tables.port(port) {
+            Some(port) => {
+                address(frame.bytes, port.binding.mac, GATEWAY_MAC);
+                Verdict::Deliver(port.id)
+            }
+            None => Verdict::Drop(DropReason::PortGone),
+        }
+    }
+
+    /// Tells the endpoint why its packet goes no further, if it may be told and has not been told too much.
+    fn tell(&mut self, visit: Visit<'_>, kind: ErrorKind, frame: &Frame<'_>) {
+        let Visit { tables, segment, gateway, port, now } = visit;
+        let packet = frame.bytes.get(L3..).unwrap_or_default();
+        let Ok(header) = Header::of(frame.bytes) else { return };
+        let Some(own) = gateway.address_for(header.source) else { return };
+        let mut bytes = packet::ethernet(port.binding.mac, GATEWAY_MAC, own);
+        if icmp::error(kind, own, packet, &mut bytes) && tables.house.errors().admit(port.id, now) {
+            self.make(To::Port(port.id), segment, bytes);
+        }
+    }
+
+    fn make(&mut self, to: To, segment: &Segment, bytes: Vec<u8>) {
+        self.outbox.push(Made { to, segment: segment.id, bytes, offload: Offload::NONE });
+    }
+}
