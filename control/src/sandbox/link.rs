@@ -4,11 +4,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use ipnet::IpNet;
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage};
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -128,6 +130,16 @@ impl Link {
         self.finish(|| format!("add address {address} to interface {index}"), request.execute()).await
     }
 
+    /// Takes `address` away, which the kernel has told by `message`.
+    ///
+    /// # Errors
+    /// [`SandboxError::Netlink`].
+    pub async fn remove_address(&self, address: IpNet, message: AddressMessage) -> Result<(), SandboxError> {
+        let index = message.header.index;
+        let step = || format!("remove address {address} from interface {index}");
+        self.finish(step, self.handle.address().del(message).execute()).await
+    }
+
     /// Gives an interface the address `local` with the single neighbour `peer` behind it (a point-to-point /32).
     ///
     /// # Errors
@@ -220,18 +232,54 @@ impl Link {
         }
     }
 
+    /// Sends one message that rtnetlink has no request for, with `flags` besides those that ask for an answer.
+    pub(super) async fn request(
+        &self,
+        step: impl FnOnce() -> String,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> Result<(), SandboxError> {
+        self.finish(step, async {
+            let mut message = NetlinkMessage::from(message);
+            message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+            let mut answers = self.handle.clone().request(message)?;
+            while let Some(answer) = answers.next().await {
+                if let NetlinkPayload::Error(e) = answer.payload {
+                    return Err(rtnetlink::Error::NetlinkError(e));
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
     fn silent(&self, step: String) -> SandboxError {
         SandboxError::Silent { step, netns: self.netns.clone(), seconds: TIMEOUT.as_secs() }
     }
 }
 
 /// Whether a route is in the table that ordinary traffic is routed by.
-pub(super) fn in_main_table(route: &RouteMessage) -> bool {
+pub(crate) fn in_main_table(route: &RouteMessage) -> bool {
     let long = route.attributes.iter().find_map(|a| match a {
         RouteAttribute::Table(table) => Some(*table),
         _ => None,
     });
     long.unwrap_or(route.header.table.into()) == u32::from(RouteHeader::RT_TABLE_MAIN)
+}
+
+/// The address of ours that a message is about. On a point-to-point link `Address` is the peer's and `Local` ours;
+/// elsewhere IPv6 sends only `Address`.
+pub(crate) fn own_address(message: &AddressMessage) -> Option<IpAddr> {
+    let local = message.attributes.iter().find_map(|a| match a {
+        AddressAttribute::Local(ip) => Some(*ip),
+        _ => None,
+    });
+    local.or_else(|| {
+        message.attributes.iter().find_map(|a| match a {
+            AddressAttribute::Address(ip) => Some(*ip),
+            _ => None,
+        })
+    })
 }
 
 /// The interface's name; the kernel always sends one.

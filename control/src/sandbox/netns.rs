@@ -1,9 +1,9 @@
 //! One network namespace, opened by path.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,13 @@ pub struct NetnsId {
     pub dev: u64,
     /// The namespace's number, as in `net:[4026531840]`.
     pub ino: u64,
+}
+
+impl NetnsId {
+    /// That of the namespace whose file this is about.
+    pub(super) fn of(meta: &Metadata) -> Self {
+        Self { dev: meta.dev(), ino: meta.ino() }
+    }
 }
 
 /// Which namespace it is among all there ever were: the number of a dead one is given to another, its birth is not.
@@ -64,7 +71,7 @@ impl Netns {
             return Err(SandboxError::NotNetns { path: path.to_owned() });
         }
         let meta = file.metadata().map_err(|e| Self::open_error(path, e))?;
-        Ok(Self { path: path.to_owned(), file, id: NetnsId { dev: meta.dev(), ino: meta.ino() } })
+        Ok(Self { path: path.to_owned(), file, id: NetnsId::of(&meta) })
     }
 
     /// The namespace of the calling thread.
@@ -93,6 +100,16 @@ impl Netns {
                 Err(source) => Err(failed(source)),
             }
         })
+    }
+
+    /// The namespace behind a descriptor, whose path nobody knows.
+    ///
+    /// # Errors
+    /// [`SandboxError::Open`].
+    pub fn from_descriptor(descriptor: OwnedFd) -> Result<Self, SandboxError> {
+        let (path, file) = (PathBuf::from("(a namespace by descriptor)"), File::from(descriptor));
+        let meta = file.metadata().map_err(|e| Self::open_error(&path, e))?;
+        Ok(Self { path, file, id: NetnsId::of(&meta) })
     }
 
     /// The path it was opened by.

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 
-use super::link::{in_main_table, name_of};
+use super::link::{in_main_table, name_of, own_address};
 use super::{Link, Netns, SandboxError};
 
 /// Routes wider than this prefix length are default routes in pieces (VPNs add 0.0.0.0/1 and 128.0.0.0/1, IPv6 has
@@ -65,7 +65,7 @@ impl HostNets {
     /// [`SandboxError::Netlink`].
     pub async fn read_by(link: &Link) -> Result<Self, SandboxError> {
         let interfaces = link.links().await?.iter().filter_map(interface).collect();
-        let addresses = link.addresses().await?.iter().filter_map(address).collect();
+        let addresses = link.addresses().await?.iter().filter_map(address_of).collect();
         let mut routes = link.routes(false).await?;
         routes.extend(link.routes(true).await?);
         Ok(Self { interfaces, addresses, routes: routes.iter().filter_map(route).collect() })
@@ -104,16 +104,27 @@ impl HostNets {
         self.addresses.iter().map(|(_, net)| *net)
     }
 
-    /// What `subnet` would collide with: an address or a route of this namespace (default and link-local ones aside),
+    /// What `subnet` would collide with, the narrowest if there are several: an address or a route of this namespace (default and link-local ones aside),
     /// together with the interface's name, if it has one.
     #[must_use]
     pub fn overlap(&self, subnet: IpNet) -> Option<(IpNet, Option<&str>)> {
         let addresses = self.addresses.iter().map(|(index, net)| (*net, Some(*index)));
         let routes =
             self.routes.iter().filter(|r| r.to.prefix_len() >= WIDEST_ROUTE).map(|r| (r.to, r.interface));
-        let mut nets = addresses.chain(routes).filter(|(net, _)| !is_link_local(net.network()));
-        let (net, index) = nets.find(|(net, _)| overlaps(*net, subnet))?;
+        let nets = addresses.chain(routes).filter(|(net, _)| !is_link_local(net.network()));
+        let all = nets.filter(|(net, _)| overlaps(*net, subnet));
+        let (net, index) = all.max_by_key(|(net, _)| net.prefix_len())?;
         Some((net, index.and_then(|i| self.interface(i)).map(|i| i.name.as_str())))
+    }
+
+    /// The same without the interfaces of these names, their addresses and routes.
+    #[must_use]
+    pub fn without(mut self, named: impl Fn(&str) -> bool) -> Self {
+        let gone: Vec<_> = self.interfaces.iter().filter(|i| named(&i.name)).map(|i| i.index).collect();
+        self.interfaces.retain(|interface| !gone.contains(&interface.index));
+        self.addresses.retain(|(index, _)| !gone.contains(index));
+        self.routes.retain(|route| route.interface.is_none_or(|index| !gone.contains(&index)));
+        self
     }
 
     fn interface(&self, index: u32) -> Option<&Interface> {
@@ -125,7 +136,7 @@ fn overlaps(a: IpNet, b: IpNet) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
 }
 
-fn is_link_local(address: IpAddr) -> bool {
+pub(super) fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_multicast(),
@@ -133,24 +144,19 @@ fn is_link_local(address: IpAddr) -> bool {
 }
 
 fn interface(link: &LinkMessage) -> Option<Interface> {
-    let mtu = link.attributes.iter().find_map(|a| match a {
-        LinkAttribute::Mtu(mtu) => Some(*mtu),
-        _ => None,
-    })?;
-    Some(Interface { index: link.header.index, name: name_of(link)?.to_owned(), mtu })
+    Some(Interface { index: link.header.index, name: name_of(link)?.to_owned(), mtu: mtu_of(link)? })
 }
 
-/// On a point-to-point link `Address` is the peer's and `Local` ours; elsewhere IPv6 sends only `Address`.
-fn address(message: &AddressMessage) -> Option<(u32, IpNet)> {
-    let local = message.attributes.iter().find_map(|a| match a {
-        AddressAttribute::Local(ip) => Some(*ip),
+/// The interface's MTU in bytes; the kernel always sends one.
+pub(super) fn mtu_of(link: &LinkMessage) -> Option<u32> {
+    link.attributes.iter().find_map(|a| match a {
+        LinkAttribute::Mtu(mtu) => Some(*mtu),
         _ => None,
-    });
-    let plain = message.attributes.iter().find_map(|a| match a {
-        AddressAttribute::Address(ip) => Some(*ip),
-        _ => None,
-    });
-    let net = IpNet::new(local.or(plain)?, message.header.prefix_len).ok()?;
+    })
+}
+
+pub(super) fn address_of(message: &AddressMessage) -> Option<(u32, IpNet)> {
+    let net = IpNet::new(own_address(message)?, message.header.prefix_len).ok()?;
     Some((message.header.index, net))
 }
 
@@ -234,6 +240,7 @@ mod tests {
         assert_eq!(host.overlap(net("172.21.5.0/24")), Some((net("172.20.0.0/14"), Some("tun0"))));
         assert_eq!(host.overlap(net("10.0.0.0/8")), None);
         assert_eq!(host.overlap(net("2001:db8:1::/64")), None);
+        assert_eq!(host.clone().without(|name| name == "tun0").overlap(net("172.21.5.0/24")), None);
         assert_eq!(host.overlap(net("2001:db8::/32")), Some((net("2001:db8::7/64"), Some("eth0"))));
     }
 }

@@ -1,7 +1,6 @@
-//! From a TAP in our hands to the container's interface.
+//! From a TAP in a container to the container's interface.
 
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd};
 
 use ipnet::IpNet;
 use netlink_packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute};
@@ -66,46 +65,30 @@ pub async fn loopback_up(netns: &Netns) -> Result<(), SandboxError> {
     inside.up(index).await
 }
 
-/// Moves the TAP `tap_name` from the calling thread's namespace into `netns` and makes it what `plug` says, up and
-/// running.
+/// Makes the TAP that was made inside `netns` as `plug.ifname` what `plug` says, up and running.
 ///
-/// After an error the TAP may be in either namespace, half set up. The caller closes its descriptors, which removes the
-/// link with everything on it; nothing else is ever created here.
-///
-/// It is not created where it will stand, although the move is what takes longest here: a TAP's descriptors keep the
-/// namespace alive that they were opened in, and the death of a container would go unseen.
+/// After an error it may be half set up. The caller closes its descriptors, which removes the link with everything on it;
+/// nothing else is ever created here.
 ///
 /// # Errors
-/// [`SandboxError::BadIfname`], [`SandboxError::IfnameTaken`], [`SandboxError::Ipv6Disabled`], or the kernel's refusal.
-pub async fn plug(netns: &Netns, tap_name: &str, plug: &Plug) -> Result<Plugged, SandboxError> {
-    check_ifname(&plug.ifname)?;
-    let outside = Netns::current()?.link()?;
+/// [`SandboxError::NoInterface`], [`SandboxError::Ipv6Disabled`], or the kernel's refusal.
+pub async fn plug(netns: &Netns, plug: &Plug) -> Result<Plugged, SandboxError> {
     let inside = netns.link()?;
-    if inside.get_link(&plug.ifname).await?.is_some() {
-        return Err(taken(&plug.ifname, netns));
-    }
-    let index = outside.index_of(tap_name).await?;
-    let message = change(index).address(plug.mac.0.to_vec()).mtu(plug.mtu).build();
-    outside.set(|| format!("set MAC and MTU {} of {tap_name}", plug.mtu), message).await?;
-    limit_super_frames(&outside, index).await;
-
-    move_in(&outside, index, netns, &plug.ifname).await.map_err(|e| match e.errno() {
-        Some(Errno::EXIST) => taken(&plug.ifname, netns),
-        _ => e,
-    })?;
-    set_up(&inside, netns, plug).await
-}
-
-/// Moves and renames in one request, so that the container never sees the temporary name.
-async fn move_in(outside: &Link, index: u32, netns: &Netns, ifname: &str) -> Result<(), SandboxError> {
-    let message = change(index).setns_by_fd(netns.as_fd().as_raw_fd()).name(ifname).build();
-    outside.set(|| format!("move interface {index} away as {ifname}"), message).await
-}
-
-/// The container's side: stable link-local address, addresses, up, routes.
-async fn set_up(inside: &Link, netns: &Netns, plug: &Plug) -> Result<Plugged, SandboxError> {
     let index = inside.index_of(&plug.ifname).await?;
-    derive_link_local_from_mac(inside, index).await;
+    let message = change(index).address(plug.mac.0.to_vec()).mtu(plug.mtu).build();
+    inside.set(|| format!("set MAC and MTU {} of {}", plug.mtu, plug.ifname), message).await?;
+    limit_super_frames(&inside, index).await;
+    derive_link_local_from_mac(&inside, index).await;
+    give_addresses(&inside, index, plug).await?;
+    inside.up(index).await?;
+    let mut warnings = Vec::new();
+    for &gateway in &plug.gateways {
+        warnings.extend(add_default_route(&inside, index, gateway).await?);
+    }
+    Ok(Plugged { index, warnings })
+}
+
+async fn give_addresses(inside: &Link, index: u32, plug: &Plug) -> Result<(), SandboxError> {
     for &address in &plug.addresses {
         inside.add_address(index, address).await.map_err(|e| match e.errno() {
             // EACCES: switched off by sysctl. The others: a kernel booted or built without IPv6.
@@ -113,18 +96,13 @@ async fn set_up(inside: &Link, netns: &Netns, plug: &Plug) -> Result<Plugged, Sa
                 SandboxError::Ipv6Disabled {
                     address: address.addr(),
                     ifname: plug.ifname.clone(),
-                    netns: netns.to_string(),
+                    netns: inside.netns().to_owned(),
                 }
             }
             _ => e,
         })?;
     }
-    inside.up(index).await?;
-    let mut warnings = Vec::new();
-    for &gateway in &plug.gateways {
-        warnings.extend(add_default_route(inside, index, gateway).await?);
-    }
-    Ok(Plugged { index, warnings })
+    Ok(())
 }
 
 /// Adds the default route, unless the sandbox has one: a container on several networks keeps its first.
@@ -144,7 +122,7 @@ async fn add_default_route(
 }
 
 /// Best effort: without it, the largest super-frames are cut once more on their way out, and arrive all the same.
-async fn limit_super_frames(link: &Link, index: u32) {
+pub(super) async fn limit_super_frames(link: &Link, index: u32) {
     let message = change(index).append_extra_attribute(LinkAttribute::GsoMaxSize(GSO_MAX_SIZE)).build();
     if let Err(error) = link.set(|| format!("set gso_max_size {GSO_MAX_SIZE}"), message).await {
         tracing::debug!(%error, "super-frame limit not set");
@@ -153,7 +131,7 @@ async fn limit_super_frames(link: &Link, index: u32) {
 
 /// The link-local address follows from the MAC (EUI-64), so that the switch can tell which one a port may speak from.
 /// Best effort: it fails only where there is no IPv6 to speak.
-async fn derive_link_local_from_mac(link: &Link, index: u32) {
+pub(super) async fn derive_link_local_from_mac(link: &Link, index: u32) {
     let inet6 = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::Eui64)]);
     let message = change(index).append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![inet6])).build();
     if let Err(error) = link.set(|| "set addr_gen_mode eui64".into(), message).await {
@@ -161,6 +139,8 @@ async fn derive_link_local_from_mac(link: &Link, index: u32) {
     }
 }
 
-fn taken(ifname: &str, netns: &Netns) -> SandboxError {
+/// That `netns` has an interface of this name.
+#[must_use]
+pub fn taken(ifname: &str, netns: &Netns) -> SandboxError {
     SandboxError::IfnameTaken { ifname: ifname.to_owned(), netns: netns.to_string() }
 }

@@ -3,13 +3,10 @@
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd};
 
-use futures_util::StreamExt;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute};
 use netlink_packet_route::neighbour::NeighbourFlags;
-use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
-};
+use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan};
 use rustix::io::Errno;
 use weft_dataplane::wire::vxlan;
@@ -86,20 +83,9 @@ pub async fn kernel_vxlan(link: &Link, device: &KernelVxlan<'_>) -> Result<u32, 
 /// is what rtnetlink's own request cannot do, so the message is sent by hand.
 async fn flood_to(link: &Link, index: u32, peer: Ipv4Addr) -> Result<(), SandboxError> {
     let step = || format!("add {peer} to the flood list of interface {index}");
-    link.finish(step, async {
-        let mut handle = link.raw().clone();
-        let mut request = handle.neighbours().add_bridge(index, &[0; 6]).destination(peer.into());
-        request.message_mut().header.flags = NeighbourFlags::Own;
-        let inner = RouteNetlinkMessage::NewNeighbour(request.message_mut().clone());
-        let mut message = NetlinkMessage::from(inner);
-        message.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_APPEND;
-        let mut answers = handle.request(message)?;
-        while let Some(answer) = answers.next().await {
-            if let NetlinkPayload::Error(e) = answer.payload {
-                return Err(rtnetlink::Error::NetlinkError(e));
-            }
-        }
-        Ok(())
-    })
-    .await
+    let handle = link.raw().neighbours();
+    let mut request = handle.add_bridge(index, &[0; 6]).destination(peer.into());
+    request.message_mut().header.flags = NeighbourFlags::Own;
+    let message = RouteNetlinkMessage::NewNeighbour(request.message_mut().clone());
+    link.request(step, message, NLM_F_CREATE | NLM_F_APPEND).await
 }

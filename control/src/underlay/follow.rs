@@ -7,11 +7,11 @@ use weft_dataplane::tunnel::Vtep;
 use weft_dataplane::tunnel::encap::{OVERHEAD_V4, OVERHEAD_V6};
 use weft_dataplane::tunnel::outer::NextHop;
 
-use super::hops::{self, Device, Path, Resolved};
+use super::hops::{self, Path, Resolved};
 use super::news::News;
 use super::outlook::Reach;
 use super::{Plan, snapshot};
-use crate::sandbox::{Link, SandboxError};
+use crate::sandbox::{Device, Link, SandboxError};
 
 /// What is known about the way to the peers by one road.
 #[derive(Debug, Default)]
@@ -36,8 +36,8 @@ impl Follower {
                 self.paths.push((peer, path));
             }
         }
-        let device = snapshot::device(link, device).await?;
-        let neighbors = snapshot::neighbors(link).await?;
+        let device = link.device(device).await?;
+        let neighbors = link.neighbors().await?;
         let resolved = device.as_ref().map_or_else(Resolved::default, |device| {
             let resolved = hops::resolve(device, &self.paths, &neighbors);
             tell_narrow(device, &self.resolved.reaches, &resolved.reaches);
@@ -63,7 +63,7 @@ impl Follower {
         let none = BTreeSet::new();
         let dynamic = if refresh { &self.resolved.dynamic } else { &none };
         for &neighbor in self.resolved.unknown.iter().chain(dynamic) {
-            if let Err(error) = snapshot::remind(link, device, neighbor).await {
+            if let Err(error) = link.remind(device, neighbor).await {
                 tracing::debug!(%error, "the kernel does not look for a neighbour");
             }
         }
@@ -72,7 +72,7 @@ impl Follower {
     /// Has the kernel ask the neighbours that `used` peers are reached through.
     pub(super) async fn verify(&self, link: &Link, device: u32, used: &[Vtep]) {
         for neighbor in self.resolved.to_verify(used) {
-            if let Err(error) = snapshot::verify(link, device, neighbor).await {
+            if let Err(error) = link.verify(device, neighbor).await {
                 tracing::debug!(%error, "the kernel does not ask a neighbour");
             }
         }

@@ -3,29 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use netlink_packet_route::neighbour::NeighbourState;
 use weft_dataplane::tunnel::Vtep;
 use weft_dataplane::tunnel::outer::NextHop;
-use weft_dataplane::wire::MacAddr;
 
 use super::outlook::{Obstacle, Reach};
-
-/// The underlay device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Device {
-    /// Its index.
-    pub(super) index: u32,
-    /// Its name.
-    pub(super) name: String,
-    /// Its MAC; zero if it has none.
-    pub(super) mac: MacAddr,
-    /// Its MTU in bytes.
-    pub(super) mtu: u32,
-    /// Whether it is administratively up.
-    pub(super) up: bool,
-    /// Whether it takes Ethernet frames.
-    pub(super) ethernet: bool,
-}
+use crate::sandbox::{Device, Neighbor};
 
 /// A plain route to one peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,19 +18,6 @@ pub(super) struct Path {
     pub(super) via: IpAddr,
     /// The path's MTU in bytes where it differs from the interface's: a route's metric, or what ICMP has told.
     pub(super) mtu: Option<u32>,
-}
-
-/// One entry of the neighbour table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Neighbor {
-    /// The interface it is reached through.
-    pub(super) interface: u32,
-    /// Its address.
-    pub(super) address: IpAddr,
-    /// Its MAC, if it is known and one.
-    pub(super) mac: Option<MacAddr>,
-    /// How well it is known.
-    pub(super) state: NeighbourState,
 }
 
 /// What follows.
@@ -110,23 +79,13 @@ impl Resolved {
             self.unknown.insert(path.via);
             return Err(Obstacle::Silent(path.via));
         };
-        if is_dynamic(neighbor.state) {
+        if neighbor.is_dynamic() {
             self.dynamic.insert(path.via);
         }
-        let mac = neighbor.mac.filter(|_| is_usable(neighbor.state)).ok_or(Obstacle::Silent(path.via))?;
+        let mac = neighbor.usable_mac().ok_or(Obstacle::Silent(path.via))?;
         let mtu = path.mtu.unwrap_or(device.mtu).min(device.mtu);
         Ok(NextHop { source: device.mac, neighbor: mac, mtu: u16::try_from(mtu).unwrap_or(u16::MAX) })
     }
-}
-
-/// `NUD_VALID` of the kernel: it would send to such a neighbour, too.
-fn is_usable(state: NeighbourState) -> bool {
-    use NeighbourState::{Delay, Noarp, Permanent, Probe, Reachable, Stale};
-    matches!(state, Reachable | Stale | Delay | Probe | Permanent | Noarp)
-}
-
-fn is_dynamic(state: NeighbourState) -> bool {
-    !matches!(state, NeighbourState::Permanent | NeighbourState::Noarp)
 }
 
 #[cfg(test)]

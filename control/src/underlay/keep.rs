@@ -12,13 +12,12 @@ use weft_dataplane::io::uplink::Uplink;
 use weft_dataplane::tunnel::Vtep;
 
 use super::follow::Follower;
-use super::hops::Device;
-use super::news::{Beat, Listener, News, Scope};
+use super::news::{Beat, News, Scope};
 use super::outlook::Outlook;
 use super::road::{self, Refusal, Road};
 use super::{Plan, TUNNEL_GSO};
 use crate::packet::Dataplane;
-use crate::sandbox::{Link, Netns, SandboxError};
+use crate::sandbox::{Device, Link, Listener, Netns, SandboxError};
 
 /// How often neighbours and paths in use are made sure of.
 const VERIFY: Duration = Duration::from_secs(5);
@@ -121,8 +120,8 @@ impl Keeper {
         loop {
             let mut beat = Beat::None;
             let mut stale = tokio::select! {
-                news = listener.next(self.scope()) => match news {
-                    Some(news) => news,
+                message = listener.next() => match message {
+                    Some(message) => self.scope().meaning(&message),
                     None => return Ok(Ended::Lost),
                 },
                 _ = tick.tick() => {
@@ -136,9 +135,9 @@ impl Keeper {
                 },
             };
             // Whatever has come by then is answered at once, so that a storm of notifications costs little.
-            while let Ok(news) = timeout_at(earliest, listener.next(self.scope())).await {
-                let Some(news) = news else { return Ok(Ended::Lost) };
-                stale = stale.max(news);
+            while let Ok(message) = timeout_at(earliest, listener.next()).await {
+                let Some(message) = message else { return Ok(Ended::Lost) };
+                stale = stale.max(self.scope().meaning(&message));
             }
             let Some(used) = self.used(beat) else { return Ok(Ended::ForGood) };
             stale = stale.max(beat.stale(&used));

@@ -2,15 +2,11 @@
 
 use std::net::IpAddr;
 
-use futures_util::{Stream, StreamExt};
 use netlink_packet_route::RouteNetlinkMessage as Message;
-use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
-use tokio::task::AbortHandle;
 use weft_dataplane::tunnel::Vtep;
 
 use super::snapshot::has_address;
-use crate::sandbox::{Netns, SandboxError};
 
 /// How much of what is known is out of date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,49 +51,9 @@ pub(super) struct Scope {
     pub(super) uplink: Option<u32>,
 }
 
-/// A socket that listens. It is not the one to ask by: one that overflows with notifications also loses answers.
-pub(super) struct Listener {
-    messages: Box<dyn Stream<Item = NetlinkMessage<Message>> + Send + Unpin>,
-    driver: AbortHandle,
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
-impl Listener {
-    /// Listens in `netns`, which must be the calling thread's.
-    pub(super) fn open(netns: &Netns) -> Result<Self, SandboxError> {
-        let groups = [
-            MulticastGroup::Link,
-            MulticastGroup::Ipv4Ifaddr,
-            MulticastGroup::Ipv6Ifaddr,
-            MulticastGroup::Neigh,
-            MulticastGroup::Ipv4Route,
-            MulticastGroup::Ipv6Route,
-            MulticastGroup::Tc,
-        ];
-        let failed = |source| SandboxError::Netlink {
-            step: "watch links, routes and neighbours".into(),
-            netns: netns.to_string(),
-            source,
-        };
-        let (connection, _, messages) = rtnetlink::new_multicast_connection(&groups).map_err(failed)?;
-        let driver = tokio::spawn(connection).abort_handle();
-        Ok(Self { messages: Box::new(messages.map(|(message, _)| message)), driver })
-    }
-
-    /// The next notification; `None`: there will be none.
-    pub(super) async fn next(&mut self, scope: Scope) -> Option<News> {
-        self.messages.next().await.map(|message| scope.meaning(&message))
-    }
-}
-
 impl Scope {
     /// What a notification says about what we know. One that was lost can have said anything.
-    fn meaning(self, message: &NetlinkMessage<Message>) -> News {
+    pub(super) fn meaning(self, message: &NetlinkMessage<Message>) -> News {
         let of_device = |index| Some(index) == self.device;
         let of_uplink = |index| Some(index) == self.uplink;
         let if_so = |so: bool, news| if so { news } else { News::Nothing };

@@ -7,11 +7,10 @@ use weft_dataplane::io::ethtool::{self, UDP_TUNNEL_SEGMENTATION};
 use weft_dataplane::io::tap::TapError;
 use weft_dataplane::io::uplink::Uplink;
 
-use super::hops::Device;
 use super::trial::{self, TrialError};
 use super::{plumb, snapshot};
 use crate::packet::PacketError;
-use crate::sandbox::{Link, SandboxError};
+use crate::sandbox::{Device, Link, SandboxError};
 
 /// An uplink TAP that leads to the underlay device.
 #[derive(Debug)]
@@ -134,7 +133,7 @@ impl Road {
         if device.index != self.device {
             return Err(Refusal::Replaced(device.name));
         }
-        match snapshot::device(link, self.uplink).await? {
+        match link.device(self.uplink).await? {
             None => Err(Refusal::UplinkGone(self.name.clone())),
             Some(uplink) if !uplink.up => Err(Refusal::UplinkDown(self.name.clone())),
             Some(_) if !plumb::leads_to(link, self.uplink, self.device).await? => {

@@ -24,7 +24,6 @@ use weft_dataplane::tunnel::outer::{Ends, NextHop};
 use weft_dataplane::wire::checksum::{Sum, checksum};
 use weft_dataplane::wire::{Ecn, MacAddr, ethernet, ipv4, protocol, tcp, vxlan};
 
-use super::snapshot;
 use crate::sandbox::link::change;
 use crate::sandbox::topology::{VethEnd, veth_pair};
 use crate::sandbox::{Link, Netns, SandboxError};
@@ -139,9 +138,9 @@ impl Range {
         let (home, prefix) = if v6 { (LOOPBACK, 128) } else { (far_index, 24) };
         far_link.add_address(home, IpNet::new_assert(to, prefix)).await?;
         super::plumb::lead(&near_link, uplink.name(), near_index).await?;
-        let mac = |device: Option<super::hops::Device>| device.map_or(MacAddr::ZERO, |device| device.mac);
-        let source = mac(snapshot::device(&near_link, near_index).await?);
-        let neighbor = mac(snapshot::device(&far_link, far_index).await?);
+        let mac = |device: Option<crate::sandbox::Device>| device.map_or(MacAddr::ZERO, |device| device.mac);
+        let source = mac(near_link.device(near_index).await?);
+        let neighbor = mac(far_link.device(far_index).await?);
         let hop = NextHop { source, neighbor, mtu: MTU as u16 };
         let ends = Ends::new(from, to).ok_or(TrialError::Lost("an address"))?;
         let socket = far.run(|| UdpSocket::bind(SocketAddr::new(to, vxlan::PORT)))?;

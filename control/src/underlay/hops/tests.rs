@@ -1,5 +1,8 @@
 //! Routes, neighbours and devices as they come, and what is made of them.
 
+use netlink_packet_route::neighbour::NeighbourState;
+use weft_dataplane::wire::MacAddr;
+
 use super::*;
 
 const ROUTER: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -10,7 +13,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn device() -> Device {
-    Device { index: 4, name: "eth0".into(), mac: OWN, mtu: 1500, up: true, ethernet: true }
+    Device { index: 4, name: "eth0".into(), mac: OWN, mtu: 1500, up: true, ethernet: true, tun: false }
 }
 
 fn path(via: &str) -> Path {
