@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use netlink_packet_route::address::{AddressAttribute, AddressFlags};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use weft::sandbox::host::{HostNets, check_privileges, check_tun};
 use weft::sandbox::topology::{KernelVxlan, VethEnd, kernel_vxlan, veth_pair};
-use weft::sandbox::{Link, NamedNetns, Netns, Plug, SandboxError, check_ifname, loopback_up, plug};
-use weft_dataplane::io::tap::Tap;
+use weft::sandbox::{Link, NamedNetns, Netns, Plug, SandboxError, check_ifname, life, loopback_up, plug};
+use weft_dataplane::io::tap::{Tap, TapError};
 use weft_dataplane::wire::MacAddr;
 
 /// True, with a line saying so, when this process may not make namespaces.
@@ -32,6 +33,10 @@ fn unique(what: &str) -> String {
 
 fn sandbox() -> NamedNetns {
     NamedNetns::create(&unique("n")).unwrap()
+}
+
+fn tap_in(ns: &NamedNetns, ifname: &str) -> Result<Tap, TapError> {
+    ns.netns().run(|| Tap::create(ifname, 1)).unwrap()
 }
 
 fn eth0() -> Plug {
@@ -125,8 +130,9 @@ async fn a_tap_becomes_the_interface_that_was_asked_for() {
     if skipped() {
         return;
     }
-    let (ns, tap) = (sandbox(), Tap::create(&unique("t"), 1).unwrap());
-    let plugged = plug(ns.netns(), tap.name(), &eth0()).await.unwrap();
+    let ns = sandbox();
+    let tap = tap_in(&ns, "eth0").unwrap().known_as("wf1".into());
+    let plugged = plug(ns.netns(), &eth0()).await.unwrap();
     assert_eq!(plugged.warnings, Vec::<String>::new());
 
     let inside = ns.netns().link().unwrap();
@@ -154,8 +160,9 @@ async fn a_tap_becomes_the_interface_that_was_asked_for() {
     );
     assert!(inside.has_default_route("10.1.0.1".parse().unwrap()).await.unwrap());
     assert!(inside.has_default_route("fd00:1::1".parse().unwrap()).await.unwrap());
-    let outside = Netns::current().unwrap().link().unwrap();
-    assert!(outside.get_link(tap.name()).await.unwrap().is_none(), "it has left the host");
+    let (place, ifname) = tap.place().unwrap();
+    assert_eq!((tap.name(), ifname.as_str()), ("wf1", "eth0"));
+    assert_eq!(Netns::from_descriptor(place).unwrap().id(), ns.netns().id());
 
     drop(tap);
     assert_eq!(interface_names(&inside).await, ["lo"], "closing the TAP removes the interface");
@@ -167,15 +174,10 @@ async fn a_taken_name_is_a_conflict_and_nothing_is_left() {
         return;
     }
     let ns = sandbox();
-    let first = Tap::create(&unique("t"), 1).unwrap();
-    plug(ns.netns(), first.name(), &eth0()).await.unwrap();
-    let second = Tap::create(&unique("t"), 1).unwrap();
-    let error = plug(ns.netns(), second.name(), &eth0()).await.unwrap_err();
-    assert!(matches!(&error, SandboxError::IfnameTaken { ifname, .. } if ifname == "eth0"), "{error}");
-    let name = second.name().to_owned();
-    drop(second);
-    let outside = Netns::current().unwrap().link().unwrap();
-    assert!(outside.get_link(&name).await.unwrap().is_none());
+    let _first = tap_in(&ns, "eth0").unwrap();
+    plug(ns.netns(), &eth0()).await.unwrap();
+    assert!(matches!(tap_in(&ns, "eth0"), Err(TapError::NameTaken(name)) if name == "eth0"));
+    assert!(matches!(tap_in(&ns, "lo"), Err(TapError::NameTaken(_))), "a device of another kind");
     assert_eq!(interface_names(&ns.netns().link().unwrap()).await.len(), 2, "lo and the first eth0");
 }
 
@@ -185,8 +187,8 @@ async fn a_second_network_keeps_the_first_default_route() {
         return;
     }
     let ns = sandbox();
-    let (a, b) = (Tap::create(&unique("t"), 1).unwrap(), Tap::create(&unique("t"), 1).unwrap());
-    plug(ns.netns(), a.name(), &eth0()).await.unwrap();
+    let _taps = ["eth0", "eth1"].map(|ifname| tap_in(&ns, ifname).unwrap());
+    plug(ns.netns(), &eth0()).await.unwrap();
     let eth1 = Plug {
         ifname: "eth1".into(),
         mac: MacAddr([0x02, 0x42, 10, 2, 0, 5]),
@@ -194,7 +196,7 @@ async fn a_second_network_keeps_the_first_default_route() {
         gateways: vec!["10.2.0.1".parse().unwrap()],
         mtu: 1450,
     };
-    let plugged = plug(ns.netns(), b.name(), &eth1).await.unwrap();
+    let plugged = plug(ns.netns(), &eth1).await.unwrap();
     assert_eq!(plugged.warnings.len(), 1);
     assert!(plugged.warnings[0].contains("10.2.0.1"), "{:?}", plugged.warnings);
 }
@@ -232,9 +234,10 @@ async fn an_ipv6_address_where_ipv6_is_off_is_refused_and_says_so() {
     if skipped() {
         return;
     }
-    let (ns, tap) = (sandbox(), Tap::create(&unique("t"), 1).unwrap());
+    let ns = sandbox();
     ns.netns().run(|| fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").unwrap()).unwrap();
-    let error = plug(ns.netns(), tap.name(), &eth0()).await.unwrap_err();
+    let tap = tap_in(&ns, "eth0").unwrap();
+    let error = plug(ns.netns(), &eth0()).await.unwrap_err();
     assert!(matches!(error, SandboxError::Ipv6Disabled { .. }), "{error}");
     assert!(error.to_string().contains("fd00:1::5"), "{error}");
     drop(tap);
@@ -322,4 +325,25 @@ async fn the_kernels_vxlan_device_floods_to_every_peer() {
     for socket in &ears {
         hear(socket, |datagram| datagram[4..7] == [0, 0, 77] && datagram.ends_with(b"to all"));
     }
+}
+
+#[test]
+fn a_namespace_is_inhabited_as_long_as_it_has_a_name_or_a_process() {
+    if skipped() {
+        return;
+    }
+    let named = sandbox();
+    let id = named.netns().id();
+    assert_eq!(life::at(named.path()), Some(id));
+    assert!(life::inhabited().contains(&id));
+    let sleeper = || Command::new("sleep").arg("60").spawn();
+    let mut process = named.netns().run(sleeper).unwrap().unwrap();
+    let tap = tap_in(&named, "eth0").unwrap();
+    drop(named);
+    assert!(life::inhabited().contains(&id), "a process is in it");
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert!(!life::inhabited().contains(&id), "nothing but a TAP keeps it");
+    let (place, _) = tap.place().unwrap();
+    assert_eq!(Netns::from_descriptor(place).unwrap().id(), id);
 }

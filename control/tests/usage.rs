@@ -73,11 +73,23 @@ fn wrong_arguments() {
         ("network connect a /x --ip fd00::1", "fd00::1"),
         ("network connect a /x --ip6 10.1.0.1", "10.1.0.1"),
         ("network connect a /x --name a:b", "'a:b' is not a valid name"),
+        ("network connect a /x -p 0", "'0' is no port"),
+        ("network connect a /x -p 65536:80", "'65536' is no port"),
+        ("network connect a /x -p 80:80/sctp", "'sctp' cannot be published"),
+        ("network connect a /x -p 8000-8010:80", "11 ports of the host for 1 of the endpoint"),
+        ("network connect a /x -p ::1:80:80", "an IPv6 address in brackets"),
+        ("network connect a /x -p here:80:80", "'here' is no IP address"),
+        ("network connect a /x -p ''", "'' is no port"),
         ("network connect a ''", "write a path"),
         ("network connect '' /x", "write a name or an id"),
         ("network disconnect a ''", "write a name or an id"),
         ("endpoint ls extra", "extra"),
         ("endpoint inspect ''", "write a name or an id"),
+        ("port ls extra", "extra"),
+        ("nat show extra", "extra"),
+        ("nat show -f state=new", "network, endpoint or protocol"),
+        ("nat show -f protocol=sctp", "protocol=tcp|udp|icmp"),
+        ("nat show -f network=", "write a name or an id"),
         ("node ls extra", "extra"),
         ("fdb show ''", "write a name or an id"),
         ("capture -w - --count 0", "'0'"),
@@ -109,7 +121,7 @@ fn missing_arguments() {
     ] {
         refused(&words(args), told);
     }
-    for group in [&[][..], &["network"], &["endpoint"], &["node"], &["fdb"]] {
+    for group in [&[][..], &["network"], &["endpoint"], &["port"], &["nat"], &["node"], &["fdb"]] {
         let (code, stdout, stderr) = run(&group.iter().map(OsStr::new).collect::<Vec<_>>());
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{group:?}");
         let told = stderr.contains("Usage: weft") || stderr.contains("requires a subcommand");

@@ -16,8 +16,8 @@ use tokio::time::timeout;
 
 use super::ClientError;
 use super::types::{
-    Connected, EndpointInfo, EndpointRequest, FdbEntry, Finding, NetworkInfo, NetworkRequest, NodeInfo,
-    Stats, Status,
+    Connected, EndpointInfo, EndpointRequest, FdbEntry, Finding, NatInfo, NetworkInfo, NetworkRequest,
+    NodeInfo, PortInfo, Stats, Status,
 };
 
 /// How long a daemon may take to accept a connection.
@@ -153,6 +153,28 @@ impl Client {
     /// [`ClientError`].
     pub async fn endpoint(&self, key: &str) -> Result<Vec<EndpointInfo>, ClientError> {
         self.get(&format!("/v1/endpoints/{}", escape(key))).await
+    }
+
+    /// All published ports.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn ports(&self) -> Result<Vec<PortInfo>, ClientError> {
+        self.get("/v1/ports").await
+    }
+
+    /// Sessions of NAT: all, or those of a network, an endpoint, a protocol.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn nat(
+        &self,
+        network: Option<&str>,
+        endpoint: Option<&str>,
+        protocol: Option<&str>,
+    ) -> Result<Vec<NatInfo>, ClientError> {
+        let fields = [("network", network), ("endpoint", endpoint), ("protocol", protocol)];
+        self.get(&format!("/v1/nat{}", query(&fields))).await
     }
 
     /// The forwarding tables, of one network or of all.

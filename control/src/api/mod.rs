@@ -13,15 +13,19 @@
 //! DELETE /v1/networks/{key}                           NetworkInfo, as it was
 //! POST   /v1/networks/{key}/endpoints EndpointRequest Connected, 201
 //! DELETE /v1/networks/{key}/endpoints/{key}           EndpointInfo, as it was
+//! GET    /v1/store                                    everything on record, a backup
+//! PUT    /v1/store                   a backup         [NetworkInfo]; only where there are no networks yet
 //! GET    /v1/endpoints                                [EndpointInfo]
 //! GET    /v1/endpoints/{key}                          [EndpointInfo], one for each network
+//! GET    /v1/ports                                    [PortInfo]
+//! GET    /v1/nat?network=&endpoint=&protocol=         [NatInfo]
 //! GET    /v1/fdb?network=                             [FdbEntry]
 //! GET    /v1/capture?network=&endpoint=&count=        pcapng, as it comes
 //! ```
 //!
 //! A key is a name, an id, or the first 12 digits of an id. Every refusal is a [`types::Problem`]:
 //! `{"code","message","remedy"}`. Requests say exactly what they mean: an unknown field is refused, as is a body of the
-//! wrong shape (400) or of more than [`BODY_MAX`] bytes (413).
+//! wrong shape (400) or of more than [`BODY_MAX`] bytes (413; [`EXPORT_MAX`](crate::store::EXPORT_MAX) for a backup).
 //!
 //! Limits: [`CONNECTIONS_MAX`] connections, further ones wait to be accepted; [`HEADER_TIMEOUT`] for the header of a
 //! request, [`BODY_TIMEOUT`] for its body (408), [`UNREAD_TIMEOUT`] until a client reads on. Who is let in may do

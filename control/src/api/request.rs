@@ -7,13 +7,14 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Body as _;
+use hyper::body::{Body as _, Bytes};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::types::Problem;
 use super::{BODY_MAX, BODY_TIMEOUT};
 use crate::error::{Code, Explain};
+use crate::store::EXPORT_MAX;
 
 /// An answer with a JSON body.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
@@ -30,19 +31,35 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Parsed<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
-        // A length that is announced is believed: there is no need to wait for such a body.
-        if request.body().size_hint().lower() > BODY_MAX as u64 {
-            return Err(RequestError::TooLarge.into());
-        }
-        let body = Limited::new(request.into_body(), BODY_MAX).collect();
-        let bytes = match tokio::time::timeout(BODY_TIMEOUT, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(e)) if e.is::<LengthLimitError>() => return Err(RequestError::TooLarge.into()),
-            Ok(Err(e)) => return Err(RequestError::Malformed { what: e.to_string() }.into()),
-            Err(_) => return Err(RequestError::Slow.into()),
-        };
+        let bytes = read(request, BODY_MAX).await?;
         let parsed = serde_json::from_slice(&bytes);
         Ok(Self(parsed.map_err(|e| RequestError::Malformed { what: e.to_string() })?))
+    }
+}
+
+/// An export of a store in a request body, read within its limits.
+pub(super) struct Whole(pub(super) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Whole {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        Ok(Self(read(request, EXPORT_MAX).await?))
+    }
+}
+
+/// The body of a request, of at most `limit` bytes.
+async fn read(request: Request, limit: usize) -> Result<Bytes, RequestError> {
+    // A length that is announced is believed: there is no need to wait for such a body.
+    if request.body().size_hint().lower() > limit as u64 {
+        return Err(RequestError::TooLarge { limit });
+    }
+    let body = Limited::new(request.into_body(), limit).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(e)) if e.is::<LengthLimitError>() => Err(RequestError::TooLarge { limit }),
+        Ok(Err(e)) => Err(RequestError::Malformed { what: e.to_string() }),
+        Err(_) => Err(RequestError::Slow),
     }
 }
 
@@ -79,8 +96,8 @@ pub(super) enum RequestError {
     Method,
     #[error("user and groups of this process may not use the API")]
     Stranger,
-    #[error("the request body is larger than {BODY_MAX} bytes")]
-    TooLarge,
+    #[error("the request body is larger than {limit} bytes")]
+    TooLarge { limit: usize },
     #[error("the request was not complete within {} s", BODY_TIMEOUT.as_secs())]
     Slow,
     #[error("cannot make sense of the request: {what}")]
@@ -99,7 +116,7 @@ impl Explain for RequestError {
             Self::Route { .. } => Code::NotFound,
             Self::Method => Code::MethodNotAllowed,
             Self::Stranger => Code::Forbidden,
-            Self::TooLarge => Code::TooLarge,
+            Self::TooLarge { .. } => Code::TooLarge,
             Self::Slow => Code::Timeout,
             Self::Malformed { .. } => Code::InvalidArgument,
             Self::NoThread(_) => Code::Exhausted,
@@ -111,7 +128,7 @@ impl Explain for RequestError {
         Some(match self {
             Self::Route { .. } | Self::Method => "use a client of this version".into(),
             Self::Stranger => "run as root, or join the group weft".into(),
-            Self::TooLarge => "send less".into(),
+            Self::TooLarge { .. } => "send less".into(),
             Self::Slow | Self::NoThread(_) => "try again".into(),
             Self::Malformed { .. } => "send a JSON object with exactly the documented fields".into(),
             Self::Panicked(_) | Self::Encode(_) => "report it, with the daemon's log".into(),

@@ -1,16 +1,16 @@
 //! What the API carries: the same types on both sides of the socket. Keys are stable.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use crate::error::Problem;
-use crate::model::{Driver, Endpoint, Network, rfc3339};
+use crate::model::{Driver, Endpoint, Name, Network, Protocol, rfc3339};
 pub use crate::network::Finding;
 pub use crate::network::{EndpointRequest, NetworkRequest};
-use crate::network::{Snapshot, Traffic, UnderlayReport};
+use crate::network::{NatRow, Snapshot, Traffic, UnderlayReport};
 
 /// What the daemon is and does: `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,8 +169,61 @@ pub struct EndpointInfo {
     pub gateways: Vec<IpAddr>,
     /// Its MTU, in bytes; 0 if it has no interface.
     pub mtu: u16,
+    /// Its published ports, as Docker tells a container's: by port and protocol inside, such as `80/tcp`.
+    #[serde(default)]
+    pub ports: BTreeMap<String, Vec<HostPort>>,
     /// When it was connected, RFC 3339.
     pub created: String,
+}
+
+/// The host's side of a published port, with Docker's keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HostPort {
+    /// The address; unspecified: every one of its family.
+    pub host_ip: IpAddr,
+    /// The port, as text.
+    pub host_port: String,
+}
+
+/// A published port: `GET /v1/ports`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortInfo {
+    /// The network's name.
+    pub network: String,
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// The transport.
+    pub protocol: Protocol,
+    /// The host's address; unspecified: every one of its family.
+    pub host_address: IpAddr,
+    /// The host's port.
+    pub host_port: u16,
+    /// The endpoint's port.
+    pub container_port: u16,
+}
+
+/// A session of NAT: `GET /v1/nat`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NatInfo {
+    /// The network's name.
+    pub network: String,
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// `tcp`, `udp` or `icmp`.
+    pub protocol: String,
+    /// The endpoint's address and port, or ICMP query identifier.
+    pub inside: SocketAddr,
+    /// The host's address and port that stand for them outside.
+    pub outside: SocketAddr,
+    /// The other side.
+    pub remote: SocketAddr,
+    /// How far it has come, in a word.
+    pub state: String,
+    /// Seconds since something last passed that keeps it.
+    pub idle_s: u64,
+    /// Seconds until it is forgotten, if nothing passes.
+    pub expires_s: u64,
 }
 
 /// The answer to connecting.
@@ -229,6 +282,48 @@ impl NextHopInfo {
     }
 }
 
+impl PortInfo {
+    /// The published ports of `endpoint`, one for each address family.
+    pub fn of(network: &Network, endpoint: &Endpoint) -> impl Iterator<Item = Self> {
+        endpoint.published().map(|(mapping, outside, _)| Self {
+            network: network.name.to_string(),
+            endpoint: endpoint.name.to_string(),
+            protocol: mapping.protocol,
+            host_address: outside,
+            host_port: mapping.host,
+            container_port: mapping.container,
+        })
+    }
+}
+
+impl NatInfo {
+    /// How a session of `endpoint` on `network` is told.
+    #[must_use]
+    pub fn new(network: &Name, endpoint: &Name, row: &NatRow) -> Self {
+        Self {
+            network: network.to_string(),
+            endpoint: endpoint.to_string(),
+            protocol: row.protocol.to_owned(),
+            inside: row.inside,
+            outside: row.outside,
+            remote: row.remote,
+            state: row.state.to_owned(),
+            idle_s: row.idle_s,
+            expires_s: row.expires_s,
+        }
+    }
+}
+
+/// As Docker tells the ports of a container.
+fn docker_ports(endpoint: &Endpoint) -> BTreeMap<String, Vec<HostPort>> {
+    let mut ports: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (mapping, host_ip, _) in endpoint.published() {
+        let host_port = HostPort { host_ip, host_port: mapping.host.to_string() };
+        ports.entry(format!("{}/{}", mapping.container, mapping.protocol)).or_default().push(host_port);
+    }
+    ports
+}
+
 impl EndpointInfo {
     /// How `endpoint` of `network` is told.
     #[must_use]
@@ -245,6 +340,7 @@ impl EndpointInfo {
             addresses: endpoint.addresses().to_vec(),
             gateways: interface.map(|interface| interface.gateways.clone()).unwrap_or_default(),
             mtu: network.mtu,
+            ports: docker_ports(endpoint),
             created: rfc3339(endpoint.created),
         }
     }

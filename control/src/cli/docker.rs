@@ -151,6 +151,7 @@ mod tests {
             addresses: vec!["10.1.0.2/24".parse().unwrap()],
             gateways: vec![],
             mtu: 1450,
+            ports: BTreeMap::new(),
             created: "2026-01-01T00:00:00.000000000Z".into(),
         };
         let network = NetworkInfo {

@@ -144,6 +144,7 @@ async fn connect(format: Format, client: &Client, args: ConnectArgs) -> Result<(
         ip: args.ip,
         ip6: args.ip6,
         mac: args.mac.map(|mac| mac.to_string()),
+        publish: args.publish,
     };
     let connected = client.connect(&args.network, &request).await?;
     for warning in &connected.warnings {

@@ -10,14 +10,18 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 use hyper::body::Bytes;
 
-use super::args::{CaptureArgs, Cli, Command, DaemonArgs, EndpointCommand, FdbCommand, Global, NodeCommand};
-use super::{CliError, network, output, table};
+use super::args::{
+    CaptureArgs, Cli, Command, DaemonArgs, EndpointCommand, FdbCommand, Global, NatCommand, NodeCommand,
+    PortCommand, SessionKey,
+};
+use super::{CliError, network, output, remark, table};
 use crate::api::{CaptureStream, Client};
 use crate::config::Config;
 use crate::daemon::{self, AtEnd};
 use crate::demo::{self, DemoOptions};
 use crate::error::Code;
 use crate::log::Log;
+use crate::network::SESSIONS_TOLD;
 use crate::packet;
 
 /// Runs a command to its end.
@@ -53,6 +57,10 @@ async fn ask(global: &Global, command: Command) -> Result<ExitCode, CliError> {
         Command::Stats => output::print(global.format, &client.stats().await?, table::stats)?,
         Command::Network(command) => return network::run(global, client, command).await,
         Command::Endpoint(command) => endpoint(global, client, command).await?,
+        Command::Port(PortCommand::Ls) => {
+            output::print(global.format, &client.ports().await?, |ports| table::ports(ports))?;
+        }
+        Command::Nat(NatCommand::Show { filter }) => nat(global, client, &filter).await?,
         Command::Node(NodeCommand::Ls) => {
             output::print(global.format, &client.nodes().await?, |nodes| table::nodes(nodes))?;
         }
@@ -121,6 +129,17 @@ async fn endpoint(global: &Global, client: &Client, command: EndpointCommand) ->
         }
         EndpointCommand::Inspect { endpoint } => output::json(&client.endpoint(&endpoint).await?),
     }
+}
+
+async fn nat(global: &Global, client: &Client, filter: &[(SessionKey, String)]) -> Result<(), CliError> {
+    let wanted = |key| filter.iter().rev().find(|(k, _)| *k == key).map(|(_, value)| value.as_str());
+    let [network, endpoint, protocol] =
+        [SessionKey::Network, SessionKey::Endpoint, SessionKey::Protocol].map(wanted);
+    let sessions = client.nat(network, endpoint, protocol).await?;
+    if sessions.len() == SESSIONS_TOLD {
+        remark("there are more sessions than are printed: narrow it down with --filter");
+    }
+    output::print(global.format, &sessions, |sessions| table::nat(sessions))
 }
 
 /// Writes a capture piece by piece, until it ends or Ctrl-C.

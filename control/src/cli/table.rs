@@ -6,7 +6,8 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{Row, Table};
 
 use crate::api::types::{
-    Counters, EndpointInfo, FdbEntry, Finding, NetworkInfo, NextHopInfo, NodeInfo, Stats, Status,
+    Counters, EndpointInfo, FdbEntry, Finding, NatInfo, NetworkInfo, NextHopInfo, NodeInfo, PortInfo, Stats,
+    Status,
 };
 use crate::model::Id;
 
@@ -61,6 +62,43 @@ pub(super) fn endpoints(endpoints: &[EndpointInfo]) -> String {
     columns(
         &["ENDPOINT ID", "NAME", "NETWORK", "INTERFACE", "MAC", "ADDRESSES", "NAMESPACE"],
         endpoints.iter().map(row),
+    )
+}
+
+pub(super) fn ports(ports: &[PortInfo]) -> String {
+    let row = |port: &PortInfo| {
+        [
+            port.network.clone(),
+            port.endpoint.clone(),
+            port.protocol.to_string(),
+            port.host_address.to_string(),
+            port.host_port.to_string(),
+            port.container_port.to_string(),
+        ]
+    };
+    columns(
+        &["NETWORK", "ENDPOINT", "PROTOCOL", "HOST ADDRESS", "HOST PORT", "CONTAINER PORT"],
+        ports.iter().map(row),
+    )
+}
+
+pub(super) fn nat(sessions: &[NatInfo]) -> String {
+    let row = |session: &NatInfo| {
+        [
+            session.network.clone(),
+            session.endpoint.clone(),
+            session.protocol.clone(),
+            session.inside.to_string(),
+            session.outside.to_string(),
+            session.remote.to_string(),
+            session.state.clone(),
+            session.idle_s.to_string(),
+            session.expires_s.to_string(),
+        ]
+    };
+    columns(
+        &["NETWORK", "ENDPOINT", "PROTOCOL", "INSIDE", "OUTSIDE", "REMOTE", "STATE", "IDLE S", "EXPIRES S"],
+        sessions.iter().map(row),
     )
 }
 

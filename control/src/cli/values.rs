@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use super::args::{DEFAULT_HOST, FilterKey};
+use super::args::{DEFAULT_HOST, FilterKey, SessionKey};
 use crate::error::{Explain, Problem};
 use crate::model::Name;
 
@@ -67,6 +67,21 @@ pub(super) fn filter(text: &str) -> Result<(FilterKey, String), String> {
     Ok((key, value))
 }
 
+/// A filter of `nat show`.
+pub(super) fn session_filter(text: &str) -> Result<(SessionKey, String), String> {
+    let (word, value) = key_value(text)?;
+    let filter = match word.as_str() {
+        "network" => SessionKey::Network,
+        "endpoint" => SessionKey::Endpoint,
+        "protocol" if matches!(value.as_str(), "tcp" | "udp" | "icmp") => {
+            return Ok((SessionKey::Protocol, value));
+        }
+        "protocol" => return Err("give protocol=tcp|udp|icmp".to_owned()),
+        _ => return Err("filter by network, endpoint or protocol".to_owned()),
+    };
+    Ok((filter, key(&value)?))
+}
+
 /// A name or an id, as far as text can be one.
 pub(super) fn key(text: &str) -> Result<String, String> {
     match text.len() {
@@ -106,6 +121,11 @@ mod tests {
         assert_eq!(filter("dangling=1"), Ok((FilterKey::Dangling, "1".into())));
         for bad in ["colour=red", "name", "=a", "dangling=maybe", "type=own", "scope=here"] {
             assert!(filter(bad).is_err(), "{bad}");
+        }
+        assert_eq!(session_filter("network=blue"), Ok((SessionKey::Network, "blue".into())));
+        assert_eq!(session_filter("protocol=icmp"), Ok((SessionKey::Protocol, "icmp".into())));
+        for bad in ["network=", "protocol=sctp", "state=established", "endpoint"] {
+            assert!(session_filter(bad).is_err(), "{bad}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! `weft daemon`: everything together, in the order it starts and ends.
 //!
 //! ```text
-//! privileges > host facts > directories, lock, store > packet process > uplink > what was on record > API socket > ready
+//! privileges > host facts > directories, lock, store > packet process > uplink, way out > what was on record > API socket > ready
 //! SIGHUP     > the configuration, again ([`reload`])
 //! SIGTERM    > API socket > interfaces > packet process > the end
 //! ```
@@ -34,10 +34,12 @@ pub use reload::Loader;
 
 use crate::api::{self, Server};
 use crate::config::{Config, Underlay};
+use crate::egress::{self, Outdoors};
 use crate::health::{Health, Phase};
 use crate::log::Log;
 use crate::network::{self, HostPlane, Manager};
 use crate::packet::{self, Dataplane};
+use crate::sandbox::Netns;
 use crate::sandbox::host::{HostNets, check_privileges, check_tun};
 use crate::store::{Catalog, RedbStore, Store, StoreUrl};
 use crate::underlay::{self, Outlook, Plan};
@@ -80,28 +82,28 @@ pub fn run(config: &Config, log: Log, load: Loader, at_end: AtEnd) -> Result<(),
     let (dataplane, events) = Dataplane::open(packet_options(config, underlay.as_ref())?)?;
     let dataplane = Arc::new(dataplane);
     let outlook = runtime.block_on(start_uplink(config, underlay.as_ref(), &dataplane))?;
+    let (outdoors, way_out) = runtime.block_on(open_way_out(config, &dataplane))?;
     let plane = HostPlane::new(Arc::clone(&dataplane), runtime.handle().clone(), outlook);
     let node = config.node.clone();
     let manager = Manager::open(Box::new(plane), catalog, node, underlay, config.peers.clone())?;
     manager.ensure_predefined();
     manager.reconcile();
+    manager.plane().settle();
     let manager = Arc::new(manager);
     let (witness, keeper) = (Arc::downgrade(&manager), Arc::downgrade(&manager));
     let thread = |name: &str| std::thread::Builder::new().name(name.into());
     thread("weft-events")
-        .spawn(move || watch(events, &witness))
+        .spawn(move || watch(events, &witness, &way_out))
         .map_err(DaemonError::io("start the event thread"))?;
     thread("weft-reconcile")
         .spawn(move || keep_right(&keeper))
         .map_err(DaemonError::io("start the reconciling thread"))?;
 
     runtime.block_on(serve(config, log, load, &manager))?;
+    drop(outdoors);
     tracing::info!(?at_end, "stopping");
     match at_end {
-        AtEnd::RemoveAll => {
-            manager.close();
-            dataplane.close();
-        }
+        AtEnd::RemoveAll => manager.close(),
         AtEnd::LeaveForwarding => {
             manager.freeze();
             dataplane.leave();
@@ -160,11 +162,12 @@ fn log_ready(config: &Config, manager: &Manager, socket: &Path) {
 }
 
 /// Passes on what the dataplane says unasked, until either side is gone.
-fn watch(events: Receiver<Event>, manager: &Weak<Manager>) {
+fn watch(events: Receiver<Event>, manager: &Weak<Manager>, way_out: &egress::Handle) {
     for event in events {
         let Some(manager) = manager.upgrade() else { return };
         match event {
             Event::PortGone(port) => manager.port_gone(port),
+            Event::OutsideWants => way_out.nudge(),
         }
     }
 }
@@ -198,6 +201,23 @@ async fn start_uplink(
         peers: config.peers.clone(),
     };
     Ok(underlay::start(plan, dataplane).await?)
+}
+
+/// Opens the ways off the host, and follows its routing for as long as what is returned lives.
+async fn open_way_out(
+    config: &Config,
+    dataplane: &Arc<Dataplane>,
+) -> Result<(Arc<Outdoors>, egress::Handle), DaemonError> {
+    let outdoors = Arc::new(Outdoors::new(Arc::clone(dataplane)));
+    let plan = egress::Plan { interface: config.uplink.clone(), seed: random_seed() };
+    let way_out = egress::start(plan, Netns::current()?, &outdoors).await;
+    Ok((outdoors, way_out))
+}
+
+/// Unpredictable: the standard library's hash keys are.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
 fn packet_options(config: &Config, underlay: Option<&Underlay>) -> Result<packet::Options, StartError> {

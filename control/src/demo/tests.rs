@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use weft_dataplane::io::tap::Tap;
 use weft_dataplane::runtime::{Config, Handle, Mode, UnderlayConfig};
-use weft_dataplane::tables::{PortId, PortSpec, SegmentId, SegmentOptions, SegmentSpec, TablesSpec};
+use weft_dataplane::tables::{
+    PortId, PortKind, PortSpec, SegmentId, SegmentOptions, SegmentSpec, TablesSpec,
+};
 use weft_dataplane::wire::{MacAddr, Vni, vxlan};
 
 use super::broadcast::{Member, shout};
@@ -118,19 +120,22 @@ fn switch(host: &Host, peers: &[Ipv4Addr], containers: &[(u32, &Container)]) -> 
         mtu: 1450,
         options: SegmentOptions::default(),
         vteps: vteps.clone(),
+        gateway: None,
     });
     let ports = containers.iter().zip(0..).map(|((vni, container), id)| PortSpec {
         id: PortId(id),
+        kind: PortKind::Endpoint,
         segment: SegmentId(*vni),
         mac: mac_of(container),
         addresses: vec![container.ip.into()],
     });
-    handle.publish(&TablesSpec { segments: segments.to_vec(), ports: ports.collect() }).unwrap();
+    let ports = ports.collect();
+    handle.publish(&TablesSpec { segments: segments.to_vec(), ports, ..TablesSpec::default() }).unwrap();
     handle
 }
 
 async fn attach(handle: &Handle, id: u32, container: &Container) {
-    let tap = Tap::create(&format!("wdt{:x}{}", std::process::id(), container.label), 1).unwrap();
+    let tap = container.netns().run(|| Tap::create(CONTAINER_IFNAME, 1)).unwrap().unwrap();
     let eth0 = Plug {
         ifname: CONTAINER_IFNAME.into(),
         mac: mac_of(container),
@@ -138,7 +143,7 @@ async fn attach(handle: &Handle, id: u32, container: &Container) {
         gateways: Vec::new(),
         mtu: 1450,
     };
-    plug(container.netns(), tap.name(), &eth0).await.unwrap();
+    plug(container.netns(), &eth0).await.unwrap();
     handle.attach(PortId(id), tap).unwrap();
 }
 

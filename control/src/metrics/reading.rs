@@ -12,6 +12,7 @@ use weft_dataplane::verdict::DropReason;
 use super::process::{Usage, usage};
 use crate::health::{Health, Phase};
 use crate::network::{Manager, Traffic};
+use crate::publish::Relays;
 
 /// All numbers of one moment.
 #[derive(Debug)]
@@ -20,6 +21,9 @@ pub struct Reading {
     warnings: u64,
     workers: u64,
     peers: u64,
+    published: u64,
+    sessions: u64,
+    relays: Relays,
     mode: Option<String>,
     total: Traffic,
     networks: Vec<NetworkReading>,
@@ -57,6 +61,9 @@ impl Reading {
             warnings: health.warnings().len() as u64,
             workers: plane.workers() as u64,
             peers: manager.peers().len() as u64,
+            published: manager.published() as u64,
+            sessions: plane.nat_session_count(),
+            relays: plane.relays(),
             mode: plane.underlay().map(|underlay| underlay.mode.to_string()),
             networks: networks.collect(),
             total: report.total,
@@ -83,6 +90,7 @@ impl Collector for Reading {
         self.daemon(&mut page)?;
         self.packets(&mut page)?;
         self.networks(&mut page)?;
+        self.outside(&mut page)?;
         self.processes(&mut page)
     }
 }
@@ -111,6 +119,21 @@ impl Reading {
             ([("reason", reason.name())], counted.map_or(0, |&(_, count)| count))
         });
         page.counter("drops", "Frames that went nowhere, by reason", drops)
+    }
+
+    fn outside(&self, page: &mut Page<'_>) -> fmt::Result {
+        page.gauge("nat_sessions", "Sessions of endpoints with the outside", [([], self.sessions)])?;
+        page.gauge(
+            "published_ports",
+            "Ports of the host behind which endpoints answer",
+            [([], self.published)],
+        )?;
+        page.gauge(
+            "relays",
+            "Connections and UDP clients of this host itself at published ports",
+            [([], self.relays.open)],
+        )?;
+        page.counter("relays_refused", "Those that were refused, being too many", [([], self.relays.refused)])
     }
 
     fn networks(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -19,7 +19,10 @@ fn manager() -> Arc<Manager> {
     for name in ["blue", "red"] {
         manager.create(&NetworkRequest::new(Name::new(name).unwrap())).unwrap();
     }
-    manager.connect("blue", &EndpointRequest::new("/proc/self/ns/net")).unwrap();
+    let publish = vec!["8080:80".parse().unwrap()];
+    manager
+        .connect("blue", &EndpointRequest { publish, ..EndpointRequest::new("/proc/self/ns/net") })
+        .unwrap();
     Arc::new(manager)
 }
 
@@ -84,7 +87,11 @@ fn every_family_has_its_name_help_type_and_number() {
         ("weft_networks", "", 2.0),
         ("weft_endpoints", "", 1.0),
         ("weft_network_endpoints", r#"network="red""#, 0.0),
-        ("weft_fdb_entries", r#"network="blue""#, 1.0),
+        ("weft_fdb_entries", r#"network="blue""#, 2.0),
+        ("weft_nat_sessions", "", 1.0),
+        ("weft_published_ports", "", 1.0),
+        ("weft_relays", "", 3.0),
+        ("weft_relays_refused", "", 1.0),
         ("weft_network_packets", r#"network="blue""#, 7.0),
         ("weft_network_drops", r#"network="blue",reason="storm""#, 2.0),
         ("weft_workers", "", 1.0),

@@ -13,6 +13,7 @@ mod driver;
 mod id;
 mod name;
 mod options;
+mod publish;
 mod timestamp;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,10 @@ use weft_dataplane::wire::{MacAddr, Vni};
 pub use driver::{Driver, DriverError};
 pub use id::{Id, IdError};
 pub use name::{IfName, IfNameError, Name, NameError};
-pub use options::{FDB_LIMIT_MAX, OptionError, STORM_KPPS_MAX, parse_options};
+pub use options::{
+    FDB_LIMIT_MAX, GatewayOptions, NetworkOptions, OptionError, STORM_KPPS_MAX, parse_options,
+};
+pub use publish::{EPHEMERAL, PUBLISH_MAX, PortMapping, Protocol, PublishError, PublishRequest};
 pub use timestamp::rfc3339;
 
 use crate::sandbox::{Birth, NetnsId};
@@ -54,6 +58,8 @@ pub struct Network {
     pub subnets: Vec<Subnet>,
     /// What the dataplane makes of `given_options`.
     pub options: SegmentOptions,
+    /// What its gateway does; `None`: it has none.
+    pub gateway: Option<GatewayOptions>,
     /// The options as they were given.
     pub given_options: BTreeMap<String, String>,
     /// Labels, which mean nothing to Weft.
@@ -88,6 +94,8 @@ pub struct Endpoint {
     pub sandbox: Sandbox,
     /// What it has there; `Some` exactly when the network's driver gives interfaces.
     pub interface: Option<Interface>,
+    /// The host's ports behind which it answers, in the order in which they were asked for.
+    pub ports: Vec<PortMapping>,
     /// When it was connected.
     pub created: SystemTime,
 }
@@ -134,6 +142,14 @@ impl Endpoint {
     #[must_use]
     pub fn port(&self) -> Option<PortId> {
         self.interface.as_ref().map(|interface| interface.port)
+    }
+
+    /// Its published ports one by one, each with its place on the host and the address it leads to.
+    pub fn published(&self) -> impl Iterator<Item = (&PortMapping, IpAddr, IpAddr)> {
+        let places = |mapping: &PortMapping| mapping.places(self.addresses().iter().map(IpNet::addr));
+        self.ports.iter().flat_map(move |mapping| {
+            places(mapping).into_iter().map(move |(outside, inside)| (mapping, outside, inside))
+        })
     }
 
     /// Its addresses with their subnets' prefix lengths.

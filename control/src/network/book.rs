@@ -7,14 +7,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use weft_dataplane::tables::{PortId, PortSpec, SegmentId, SegmentSpec, TablesSpec};
-use weft_dataplane::wire::{MacAddr, Vni};
+use weft_dataplane::gateway::GatewaySpec;
+use weft_dataplane::tables::{PortId, PortKind, PortSpec, SegmentId, SegmentSpec, TablesSpec};
+use weft_dataplane::wire::{MacAddr, Prefix, Vni};
 
-use super::NetworkError;
 use super::plane::ServedPort;
+use super::ports::{self, PortIndex};
 use super::recover::Troubles;
+use super::{NetworkError, leg};
 use crate::ipam::Pool;
-use crate::model::{Endpoint, EndpointState, Id, IfName, Interface, Name, Network};
+use crate::model::{Endpoint, EndpointState, Id, IfName, Interface, Name, Network, Subnet};
 use crate::sandbox::NetnsId;
 
 /// A network with its addresses and endpoints.
@@ -23,6 +25,8 @@ pub(super) struct Record {
     pub(super) network: Network,
     /// One for each of the network's subnets, in their order.
     pub(super) pools: Vec<Pool>,
+    /// The port of the host's leg, once it has one.
+    pub(super) host: Option<PortId>,
     /// Whether it is being removed.
     pub(super) closed: bool,
     endpoints: BTreeMap<Name, Endpoint>,
@@ -40,6 +44,10 @@ pub(super) struct Book {
     pub(super) spent: BTreeSet<PortId>,
     /// Ports that an adopted packet process serves for nobody here.
     pub(super) strangers: Vec<ServedPort>,
+    /// The endpoints whose published ports are reserved and relayed.
+    pub(super) relayed: BTreeSet<Id>,
+    /// Which endpoint publishes what.
+    pub(super) published: PortIndex,
     /// What could not be set right yet.
     pub(super) troubles: Troubles,
     networks: BTreeMap<Name, Record>,
@@ -109,6 +117,7 @@ impl Book {
             self.ports.insert(interface.port, (network.clone(), endpoint.name.clone()));
             self.sandboxes.entry(endpoint.sandbox.key).or_default().push(interface.clone());
         }
+        self.published.insert(network, &endpoint);
         record.endpoints.insert(endpoint.name.clone(), endpoint);
         self.endpoints += 1;
     }
@@ -119,6 +128,8 @@ impl Book {
         let Some(endpoint) = record.endpoints.remove(name) else { return };
         self.endpoints -= 1;
         self.troubles.settle(endpoint.id);
+        self.published.remove(network, &endpoint);
+        self.relayed.remove(&endpoint.id);
         if let Some(interface) = &endpoint.interface {
             record.release(&interface.addresses, endpoint.id);
             record.macs.remove(&interface.mac);
@@ -156,6 +167,11 @@ impl Book {
         let (network, name) = self.ports.get(&port)?;
         let record = self.networks.get(network)?;
         record.endpoints.get(name).map(|endpoint| (record, endpoint))
+    }
+
+    /// The network whose leg this port is.
+    pub(super) fn with_leg(&mut self, port: PortId) -> Option<&mut Record> {
+        self.networks.values_mut().find(|record| record.host == Some(port))
     }
 
     /// The first of `eth0`, `eth1`, ... that no endpoint of ours has in the sandbox.
@@ -215,30 +231,36 @@ impl Book {
     /// What the dataplane shall know. Every overlay reaches every peer.
     pub(super) fn tables(&self, peers: &[IpAddr]) -> TablesSpec {
         let switched = self.networks.values().filter(|record| record.network.driver.has_interfaces());
-        let segments = switched.map(|Record { network, .. }| SegmentSpec {
+        let segments = switched.map(|Record { network, host, .. }| SegmentSpec {
             id: network.segment,
             vni: network.vni,
             mtu: network.mtu,
             options: network.options,
             vteps: if network.vni.is_some() { peers.to_vec() } else { vec![] },
+            gateway: gateway(network, *host),
         });
         let port = |(record, endpoint): (&Record, &Endpoint)| {
             let interface = endpoint.interface.as_ref()?;
             Some(PortSpec {
                 id: interface.port,
+                kind: PortKind::Endpoint,
                 segment: record.network.segment,
                 mac: interface.mac,
                 addresses: interface.addresses.iter().map(|net| net.addr()).collect(),
             })
         };
-        TablesSpec { segments: segments.collect(), ports: self.endpoints().filter_map(port).collect() }
+        let legs = self.networks.values().filter_map(|r| Some(leg::port(&r.network, r.host?)));
+        let ports = self.endpoints().filter_map(port).chain(legs).collect();
+        let published = self.endpoints().flat_map(|(_, endpoint)| ports::rules(endpoint)).collect();
+        TablesSpec { segments: segments.collect(), ports, published }
     }
 }
 
 impl Record {
     /// A network without endpoints.
     pub(super) fn new(network: Network, pools: Vec<Pool>) -> Self {
-        Self { network, pools, closed: false, endpoints: BTreeMap::new(), macs: HashMap::new() }
+        let host = None;
+        Self { network, pools, host, closed: false, endpoints: BTreeMap::new(), macs: HashMap::new() }
     }
 
     /// Its endpoints, by name.
@@ -275,6 +297,16 @@ impl Record {
             }
         }
     }
+}
+
+/// The gateway of a network that has one.
+fn gateway(network: &Network, host: Option<PortId>) -> Option<GatewaySpec> {
+    let options = network.gateway?;
+    let subnet = |subnet: &Subnet| {
+        Some((Prefix::new(subnet.net.addr(), subnet.net.prefix_len()).ok()?, subnet.gateway))
+    };
+    let subnets = network.subnets.iter().filter_map(subnet).collect();
+    Some(GatewaySpec { subnets, nat: options.nat, filtering: options.filtering, host })
 }
 
 /// The item whose id `key` is, or begins: at least the digits that tables show, since a short name may well be

@@ -5,6 +5,7 @@ use std::path::{Component, Path};
 use std::time::SystemTime;
 
 use ipnet::IpNet;
+use weft_dataplane::gateway::GATEWAY_MAC;
 use weft_dataplane::tables::PortId;
 use weft_dataplane::wire::MacAddr;
 
@@ -71,6 +72,7 @@ impl<'a> Claim<'a> {
             state: EndpointState::Attaching,
             sandbox: self.sandbox,
             interface,
+            ports: vec![],
             created: SystemTime::now(),
         })
     }
@@ -161,7 +163,8 @@ fn check_bare(network: &Network, request: &EndpointRequest) -> Result<(), Networ
 fn parse_mac(text: &str) -> Result<MacAddr, NetworkError> {
     let bad = || NetworkError::BadMac { mac: text.to_owned() };
     let mac: MacAddr = text.parse().map_err(|_| bad())?;
-    if mac.is_multicast() || mac.is_zero() { Err(bad()) } else { Ok(mac) }
+    let reserved = mac.is_multicast() || mac.is_zero() || mac == GATEWAY_MAC;
+    if reserved { Err(bad()) } else { Ok(mac) }
 }
 
 /// `02:42` and the IPv4 address, as Docker does.

@@ -5,11 +5,16 @@ use weft_dataplane::tables::PortId;
 use super::book::{Book, Record};
 use super::claim::{Claim, name_from};
 use super::failpoint::{Point, reached};
+use super::ports;
 use super::{ENDPOINTS_MAX, EndpointRequest, Manager, NetworkError};
-use crate::model::{Driver, Endpoint, EndpointState, Id, Name, Network, Sandbox};
+use crate::error::{Code, Explain};
+use crate::model::{Driver, Endpoint, EndpointState, Id, Interface, Name, Network, Sandbox};
 use crate::reconcile::Presence;
 use crate::sandbox::{Netns, Plug};
 use crate::store::catalog::documents::EndpointDocument;
+
+/// A network, an endpoint that was connected to it, and what was left out without harm.
+type Connected = (Network, Endpoint, Vec<String>);
 
 impl Manager {
     /// Connects a namespace to a network; gives the network, the endpoint, and what was left out without harm, a line
@@ -17,11 +22,17 @@ impl Manager {
     ///
     /// # Errors
     /// [`NetworkError`]; nothing has changed, and nothing is left in the namespace.
-    pub fn connect(
-        &self,
-        key: &str,
-        request: &EndpointRequest,
-    ) -> Result<(Network, Endpoint, Vec<String>), NetworkError> {
+    pub fn connect(&self, key: &str, request: &EndpointRequest) -> Result<Connected, NetworkError> {
+        match self.try_connect(key, request) {
+            // Perhaps whoever has it is dead, and nobody has noticed yet.
+            Err(error) if matches!(error.code(), Code::Conflict | Code::Exhausted) && self.release_dead() => {
+                self.try_connect(key, request)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn try_connect(&self, key: &str, request: &EndpointRequest) -> Result<Connected, NetworkError> {
         if !request.netns.is_absolute() {
             return Err(NetworkError::RelativePath { netns: request.netns.clone() });
         }
@@ -35,8 +46,9 @@ impl Manager {
         self.clear_way(&mut book, &network, &name)?;
         let sandbox =
             Sandbox { path: request.netns.clone(), key: netns.id(), birth: self.plane.birth(&netns)? };
+        ports::check(&book, &network, request)?;
         let claim = Claim::prepare(&mut book, &network, request, name, sandbox)?;
-        let mut endpoint = self.enter(&mut book, &network.name, claim)?;
+        let mut endpoint = self.enter(&mut book, &network, claim, request)?;
         reached(Point::ConnectClaimed);
         let warnings = self
             .bring_up(&book, &network, &endpoint, &netns)
@@ -46,6 +58,7 @@ impl Manager {
         endpoint.state = EndpointState::Attached;
         book.attached(&network.name, &endpoint.name);
         book.serving.extend(endpoint.port());
+        self.relay(&mut book, &endpoint);
         for warning in &warnings {
             tracing::warn!(network = %network.name, endpoint = %endpoint.name, "{warning}");
         }
@@ -70,15 +83,21 @@ impl Manager {
         Ok((network, endpoint))
     }
 
-    /// The packet side says that a port's TAP is no more. Usually its namespace has died, and the endpoint goes with it.
-    /// If somebody has deleted the link of a namespace that lives, it is put back at the next reconciliation.
+    /// The packet side says that a port's TAP is no more: somebody has deleted its link, which is put back at the next
+    /// reconciliation, or has moved it into a namespace that died. If its own namespace is dead too, the endpoint goes.
     pub fn port_gone(&self, port: PortId) {
         let mut book = self.book();
         if book.closed || !book.serving.remove(&port) {
             return;
         }
-        book.spent.insert(port);
         self.plane.close_port(port);
+        if let Some(record) = book.with_leg(port) {
+            record.host = None;
+            tracing::warn!(network = %record.network.name, "the host's interface is gone");
+            self.publish_removal(&book);
+            return;
+        }
+        book.spent.insert(port);
         let Some((record, endpoint)) = book.behind(port) else { return };
         let (network, endpoint) = (record.network.clone(), endpoint.clone());
         let (name, netns) = (&endpoint.name, endpoint.sandbox.path.display());
@@ -120,15 +139,28 @@ impl Manager {
         Ok(found)
     }
 
-    /// Claims what the endpoint is to have, in the book and in the store; on an error both are as before.
-    fn enter(&self, book: &mut Book, network: &Name, claim: Claim<'_>) -> Result<Endpoint, NetworkError> {
-        let record = book.named_mut(network).ok_or(NetworkError::NoNetwork { key: network.to_string() })?;
-        let endpoint = claim.enter(record)?;
-        let document = EndpointDocument::of(&endpoint, record.network.id, &self.node);
-        self.catalog
-            .create_endpoint(&document)
-            .inspect_err(|_| record.release(endpoint.addresses(), endpoint.id))?;
-        book.insert_endpoint(network, endpoint.clone());
+    /// Claims what the endpoint is to have, in the book, on the host and in the store; on an error all are as before.
+    fn enter(
+        &self,
+        book: &mut Book,
+        network: &Network,
+        claim: Claim<'_>,
+        request: &EndpointRequest,
+    ) -> Result<Endpoint, NetworkError> {
+        let missing = || NetworkError::NoNetwork { key: network.name.to_string() };
+        let mut endpoint = claim.enter(book.named_mut(&network.name).ok_or_else(missing)?)?;
+        let entered = self.reserve(book, &endpoint, network, request).and_then(|ports| {
+            endpoint.ports = ports;
+            Ok(self.catalog.create_endpoint(&EndpointDocument::of(&endpoint, network.id, &self.node))?)
+        });
+        if let Err(error) = entered {
+            self.plane.release(endpoint.id);
+            if let Some(record) = book.named_mut(&network.name) {
+                record.release(endpoint.addresses(), endpoint.id);
+            }
+            return Err(error);
+        }
+        book.insert_endpoint(&network.name, endpoint.clone());
         Ok(endpoint)
     }
 
@@ -160,17 +192,14 @@ impl Manager {
             }
             return Ok(vec![]);
         };
-        let plug = Plug {
-            ifname: interface.ifname.to_string(),
-            mac: interface.mac,
-            addresses: interface.addresses.clone(),
-            gateways: interface.gateways.clone(),
-            mtu: network.mtu.into(),
-        };
-        let tap_name = tap_name(endpoint.id);
-        self.plane.open_port(interface.port, &tap_name)?;
+        let plug = plug_of(network, interface);
+        if !endpoint.ports.is_empty() {
+            // What is relayed reaches the endpoint by its loopback.
+            self.plane.loopback_up(netns)?;
+        }
+        self.plane.open_port(interface.port, netns, &plug.ifname, &tap_name(endpoint.id))?;
         reached(Point::ConnectOpened);
-        let warnings = self.plane.plug(netns, &tap_name, &plug)?;
+        let warnings = self.plane.plug(netns, &plug)?;
         reached(Point::ConnectPlugged);
         Ok(warnings)
     }
@@ -197,6 +226,7 @@ impl Manager {
     /// Undoes a connection. If the store refuses, the endpoint stays on record as one that was never finished.
     fn take_back(&self, book: &mut Book, network: &Network, endpoint: &Endpoint) {
         endpoint.port().into_iter().for_each(|port| self.plane.close_port(port));
+        self.plane.release(endpoint.id);
         if let Err(error) = self.forget(book, network, endpoint) {
             tracing::error!(network = %network.name, endpoint = %endpoint.name, %error, "an endpoint that failed is still on record, removing it later");
         } else {
@@ -218,12 +248,24 @@ impl Manager {
 
     /// Takes down an endpoint that is off the record.
     pub(super) fn let_go(&self, book: &mut Book, network: &Name, endpoint: &Endpoint) {
+        self.plane.release(endpoint.id);
         endpoint.port().into_iter().for_each(|port| self.plane.close_port(port));
         book.remove_endpoint(network, &endpoint.name);
     }
 }
 
-/// What an endpoint's TAP is called until it stands in its sandbox: whoever finds one knows whose it is.
+/// What an interface on `network` is to be in its namespace.
+pub(super) fn plug_of(network: &Network, interface: &Interface) -> Plug {
+    Plug {
+        ifname: interface.ifname.to_string(),
+        mac: interface.mac,
+        addresses: interface.addresses.clone(),
+        gateways: interface.gateways.clone(),
+        mtu: network.mtu.into(),
+    }
+}
+
+/// What an endpoint's TAP is called among those who serve it: whoever finds one knows whose it is.
 pub(super) fn tap_name(id: Id) -> String {
     format!("wf{}", id.short())
 }

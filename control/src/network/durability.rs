@@ -1,5 +1,6 @@
 //! A daemon that dies anywhere, a store that refuses anything: what the next one finds.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,6 +34,8 @@ impl Host {
 
     /// A daemon, up and running.
     fn start(&self) -> Manager {
+        // Sockets end with their daemon.
+        self.plane.world(|world| (world.reserved, world.relayed) = Default::default());
         let manager =
             Manager::over(Arc::clone(&self.store), Box::new(self.plane.clone()), None, vec![]).unwrap();
         manager.reconcile();
@@ -51,10 +54,16 @@ impl Host {
         ports.sort();
         self.plane.world(|world| {
             assert_eq!(world.ports(), ports, "{when}");
-            let mut published: Vec<_> = world.tables.ports.iter().map(|port| port.id).collect();
+            let mut published = world.published_ports();
             published.sort();
             assert_eq!(published, ports, "{when}");
+            assert_eq!(world.standing().len(), manager.networks().len(), "{when}");
+            assert_eq!(world.tables.ports.len(), ports.len() + manager.networks().len(), "{when}");
             assert_eq!(world.tables.segments.len(), manager.networks().len(), "{when}");
+            let publishing = manager.endpoints().into_iter().filter(|(_, e)| !e.ports.is_empty());
+            let reserved: BTreeMap<_, _> = publishing.map(|(_, e)| (e.id, e.ports)).collect();
+            assert_eq!(world.reserved, reserved, "{when}");
+            assert_eq!(world.relayed, reserved.keys().copied().collect(), "{when}");
         });
     }
 }
@@ -69,6 +78,11 @@ fn network(text: &str, subnet: &str) -> NetworkRequest {
 
 fn endpoint(text: &str, netns: &str) -> EndpointRequest {
     EndpointRequest { name: Some(name(text)), ..EndpointRequest::new(netns) }
+}
+
+/// An endpoint of this namespace with a published port.
+fn publishing(text: &str, port: &str) -> EndpointRequest {
+    EndpointRequest { publish: vec![port.parse().unwrap()], ..endpoint(text, HERE) }
 }
 
 /// Name, MAC, addresses, gateways, interface.
@@ -89,7 +103,7 @@ fn all(manager: &Manager) -> Vec<Told> {
 fn every_change(manager: &Manager) -> [Result<(), NetworkError>; 4] {
     [
         manager.create(&network("green", "10.3.0.0/24")).map(drop),
-        manager.connect("blue", &endpoint("new", HERE)).map(drop),
+        manager.connect("blue", &publishing("new", "8080:80")).map(drop),
         manager.disconnect("blue", "old").map(drop),
         manager.remove("red").map(drop),
     ]
@@ -98,7 +112,8 @@ fn every_change(manager: &Manager) -> [Result<(), NetworkError>; 4] {
 fn furnish(manager: &Manager) {
     for (text, subnet) in [("blue", "10.1.0.0/24"), ("red", "10.2.0.0/24")] {
         manager.create(&network(text, subnet)).unwrap();
-        manager.connect(text, &endpoint("old", HERE)).unwrap();
+        let port = if text == "blue" { "8081:80" } else { "8082:80/udp" };
+        manager.connect(text, &publishing("old", port)).unwrap();
         manager.connect(text, &endpoint("stays", ALSO_HERE)).unwrap();
     }
 }
@@ -229,13 +244,16 @@ fn a_refusal_of_the_packet_side_is_taken_back_in_the_store_too() {
     let host = Host::new();
     let manager = host.start();
     furnish(&manager);
-    for refuse in [Refuse::Publish, Refuse::OpenPort, Refuse::Plug] {
+    for refuse in [Refuse::Publish, Refuse::OpenPort, Refuse::Plug, Refuse::Reserve, Refuse::Stand] {
         host.plane.world(|world| world.refuse = Some(refuse));
-        assert!(manager.connect("blue", &endpoint("new", HERE)).is_err());
-        assert_eq!(manager.create(&network("green", "10.3.0.0/24")).is_err(), refuse == Refuse::Publish);
+        let connected = manager.connect("blue", &publishing("new", "8080:80"));
+        assert_eq!(connected.is_ok(), refuse == Refuse::Stand, "{refuse:?}");
+        let created = manager.create(&network("green", "10.3.0.0/24"));
+        let harmless = matches!(refuse, Refuse::Plug | Refuse::Reserve);
+        assert_eq!(created.is_ok(), harmless, "{refuse:?}");
         host.plane.world(|world| world.refuse = None);
         host.check(&manager, &format!("{refuse:?}"));
-        let _ = manager.remove("green");
+        let _ = (manager.remove("green"), manager.disconnect("blue", "new"));
     }
     finish(&manager, "after all refusals");
 }

@@ -9,7 +9,8 @@ use weft_dataplane::runtime::capture::CAPTURES_MAX;
 use super::{ENDPOINTS_MAX, MTU_MAX, MTU_MIN, MTU_MIN_IPV6, NETWORKS_MAX, PlaneError, SUBNETS_MAX};
 use crate::error::{Code, Explain};
 use crate::ipam::IpamError;
-use crate::model::{Driver, Name, NameError, OptionError};
+use crate::model::{Driver, EPHEMERAL, Name, NameError, OptionError, PUBLISH_MAX, PortMapping};
+use crate::store::TransferError;
 use crate::store::catalog::CatalogError;
 
 /// Why a network or an endpoint could not be had.
@@ -171,6 +172,14 @@ pub enum NetworkError {
         /// What of the underlay.
         underlay: IpNet,
     },
+    /// The host would lose what it has in the subnet.
+    #[error("the subnet {net} has the host's own {host} in it")]
+    HostOverlap {
+        /// The subnet.
+        net: IpNet,
+        /// An address or a route of the host.
+        host: IpNet,
+    },
     /// An address of a family the network has no subnet for.
     #[error("the network '{network}' has no {} subnet for {address}", if address.is_ipv4() { "IPv4" } else { "IPv6" })]
     NoFamily {
@@ -193,6 +202,42 @@ pub enum NetworkError {
         /// Who has it.
         owner: Name,
     },
+    /// Ports on a network that nothing from outside reaches.
+    #[error("ports cannot be published on network '{network}', which {why}")]
+    NoWayIn {
+        /// The network.
+        network: Name,
+        /// `is internal` or `has nat=off`.
+        why: &'static str,
+    },
+    /// One request that asks twice for a port of the host.
+    #[error("the host's port {mapping} is asked for twice")]
+    PublishedTwice {
+        /// The second of them.
+        mapping: PortMapping,
+    },
+    /// Another endpoint publishes that port of the host.
+    #[error("the host's port {mapping} belongs to endpoint '{endpoint}' on network '{network}'")]
+    PortTaken {
+        /// What was asked for.
+        mapping: PortMapping,
+        /// The owner's network.
+        network: Name,
+        /// The owner.
+        endpoint: Name,
+    },
+    /// More than [`PUBLISH_MAX`] ports of one endpoint.
+    #[error("{count} ports are too many for one endpoint")]
+    TooManyPorts {
+        /// How many.
+        count: usize,
+    },
+    /// No more ports of all endpoints.
+    #[error("there are as many published ports as there can be")]
+    TooManyPublished,
+    /// Every port that could have been chosen is taken.
+    #[error("every port of the host from {} to {} is taken", EPHEMERAL.start(), EPHEMERAL.end())]
+    NoFreePort,
     /// No more networks.
     #[error("there are {NETWORKS_MAX} networks, which is the limit")]
     TooManyNetworks,
@@ -214,6 +259,15 @@ pub enum NetworkError {
     /// The store refused, or somebody else was faster.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// A record is to be replaced that has something in it.
+    #[error("an import replaces everything, and the network '{network}' is in use")]
+    NotEmpty {
+        /// The first network that is there, or has endpoints.
+        network: Name,
+    },
+    /// An export or an import was refused.
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
     /// An option was refused.
     #[error(transparent)]
     Option(#[from] OptionError),
@@ -230,15 +284,21 @@ impl Explain for NetworkError {
             | Self::EndpointExists { .. }
             | Self::VniTaken { .. }
             | Self::UnderlayOverlap { .. }
+            | Self::HostOverlap { .. }
+            | Self::PortTaken { .. }
+            | Self::NotEmpty { .. }
             | Self::MacTaken { .. } => Code::Conflict,
             Self::TooManyNetworks
             | Self::TooManyEndpoints
+            | Self::TooManyPublished
+            | Self::NoFreePort
             | Self::TooManyCaptures
             | Self::OutOfIds
             | Self::Closing => Code::Exhausted,
             Self::Random(_) => Code::Failed,
             Self::Ipam(error) => error.code(),
             Self::Catalog(error) => error.code(),
+            Self::Transfer(error) => error.code(),
             Self::Option(error) => error.code(),
             Self::Plane(error) => error.code(),
             _ => Code::InvalidArgument,
@@ -273,16 +333,30 @@ impl Explain for NetworkError {
             Self::SubnetsOverlap { .. } => "give each address once".into(),
             Self::NoSubnetFor { .. } => "give the --subnet it lies in".into(),
             Self::TwoGateways { .. } => "give at most one --gateway for each --subnet".into(),
+            Self::HostOverlap { .. } => "choose another --subnet, or -o host_access=off".into(),
             Self::UnderlayOverlap { .. } => "choose another --subnet".into(),
             Self::NoFamily { .. } => "leave it out, or create the network with such a --subnet".into(),
             Self::BadMac { .. } => "give six bytes such as 02:42:0a:01:00:02".into(),
             Self::MacTaken { .. } => "choose another --mac".into(),
+            Self::NoWayIn { .. } => "leave out -p, or use another network".into(),
+            Self::PublishedTwice { .. } => "give each port once".into(),
+            Self::PortTaken { network, endpoint, .. } => {
+                format!("choose another port, or 'weft network disconnect {network} {endpoint}' first")
+            }
+            Self::TooManyPorts { .. } => format!("publish at most {PUBLISH_MAX}"),
+            Self::TooManyPublished | Self::NoFreePort => {
+                "disconnect an endpoint that publishes some first".into()
+            }
             Self::TooManyNetworks => "remove one first".into(),
             Self::TooManyEndpoints => "disconnect one first".into(),
             Self::OutOfIds | Self::Closing => "start it again".into(),
             Self::Random(_) => "try again".into(),
             Self::Ipam(error) => return error.remedy(),
             Self::Catalog(error) => return error.remedy(),
+            Self::NotEmpty { .. } => {
+                "import before the first 'weft network create', or remove what is there".into()
+            }
+            Self::Transfer(error) => return error.remedy(),
             Self::Option(error) => return error.remedy(),
             Self::Plane(error) => return error.remedy(),
         })

@@ -7,6 +7,8 @@ pub(super) enum Point {
     CreateClaimed,
     /// The packet side knows the network.
     CreatePublished,
+    /// The host stands on it, if it is to.
+    CreateRaised,
     /// An endpoint's name and addresses are claimed.
     ConnectClaimed,
     /// The packet side knows the endpoint.
@@ -54,9 +56,10 @@ mod armed {
 
     impl Point {
         /// Every point there is.
-        pub(in super::super) const ALL: [Self; 13] = [
+        pub(in super::super) const ALL: [Self; 14] = [
             Self::CreateClaimed,
             Self::CreatePublished,
+            Self::CreateRaised,
             Self::ConnectClaimed,
             Self::ConnectPublished,
             Self::ConnectOpened,

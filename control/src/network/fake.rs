@@ -1,6 +1,6 @@
 //! A packet side without packets: it remembers what was asked of it, and refuses what it is told to refuse.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,22 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use weft_dataplane::io::tap::TapError;
+use weft_dataplane::nat::{Protocol, Published};
 use weft_dataplane::runtime::{CaptureFilter, EntryKind, FdbRow, Location};
-use weft_dataplane::tables::{PortId, SegmentId, TablesError, TablesSpec};
+use weft_dataplane::tables::{PortId, PortKind, SegmentId, TablesError, TablesSpec};
 
+use super::leg::is_leg;
 use super::{
-    Capture, Manager, NetworkError, Occupied, Plane, PlaneError, ServedPort, Traffic, TrafficReport,
+    Capture, Manager, NatRow, NetworkError, Occupied, Plane, PlaneError, ServedPort, Traffic, TrafficReport,
     UnderlayReport,
 };
 use crate::config::Underlay;
 use crate::ipam::overlaps;
-use crate::model::Name;
-use crate::sandbox::{Birth, Netns, Plug, SandboxError};
+use crate::model::{Endpoint, Id, Name, PortMapping};
+use crate::publish::owner::Owner;
+use crate::publish::{PublishFailure, Relays};
+use crate::sandbox::inside::Found;
+use crate::sandbox::{Birth, Leg, Netns, NetnsId, Plug, SandboxError, life};
 use crate::store::{Catalog, MemoryStore, Store};
 
 /// What the fake shall refuse.
@@ -30,6 +35,9 @@ pub(crate) enum Refuse {
     Plug,
     /// Namespaces cannot be looked at.
     Look,
+    Reserve,
+    /// The host's legs.
+    Stand,
 }
 
 /// What the packet side looks like from outside.
@@ -39,21 +47,44 @@ pub(crate) struct World {
     /// The ports that are served, with their TAPs' names. Whoever makes a plane of this world adopts them.
     pub(crate) open: BTreeMap<PortId, String>,
     pub(crate) plugged: Vec<Plug>,
+    /// The host's legs as they were last made, by name.
+    pub(crate) legs: BTreeMap<String, Leg>,
     pub(crate) loopbacks: usize,
     pub(crate) refuse: Option<Refuse>,
     /// How often it has refused.
     pub(crate) refusals: usize,
     pub(crate) host: Vec<IpNet>,
+    /// The ports that are reserved for endpoints of the daemon of the moment.
+    pub(crate) reserved: BTreeMap<Id, Vec<PortMapping>>,
+    /// The endpoints that the host is relayed to.
+    pub(crate) relayed: BTreeSet<Id>,
+    /// The ports that processes of the host have.
+    pub(crate) taken: Vec<PortMapping>,
     /// Paths that lead nowhere.
     pub(crate) dead: BTreeSet<PathBuf>,
     /// How often a path has come to lead to another namespace.
     pub(crate) reborn: BTreeMap<PathBuf, u64>,
+    /// What somebody has done to the interfaces.
+    pub(crate) meddling: Option<fn(&mut Found)>,
+    /// Namespaces that somebody is in.
+    pub(crate) inhabited: HashSet<NetnsId>,
 }
 
 impl World {
-    /// The ports that are served.
+    /// The ports that are served for endpoints.
     pub(crate) fn ports(&self) -> Vec<PortId> {
-        self.open.keys().copied().collect()
+        self.open.iter().filter(|(_, tap)| !is_leg(tap)).map(|(port, _)| *port).collect()
+    }
+
+    /// The host's legs that are served.
+    pub(crate) fn standing(&self) -> Vec<(PortId, &Leg)> {
+        self.open.iter().filter_map(|(port, tap)| Some((*port, self.legs.get(tap)?))).collect()
+    }
+
+    /// The ports of endpoints in the tables.
+    pub(crate) fn published_ports(&self) -> Vec<PortId> {
+        let endpoints = self.tables.ports.iter().filter(|port| port.kind == PortKind::Endpoint);
+        endpoints.map(|port| port.id).collect()
     }
 }
 
@@ -111,7 +142,7 @@ impl Plane for FakePlane {
         self.world(|world| world.open.iter().map(served).collect())
     }
 
-    fn open_port(&self, port: PortId, tap: &str) -> Result<(), PlaneError> {
+    fn open_port(&self, port: PortId, _: &Netns, _: &str, tap: &str) -> Result<(), PlaneError> {
         if self.refuses(Refuse::OpenPort) {
             return Err(TapError::NameTaken(tap.into()).into());
         }
@@ -120,9 +151,84 @@ impl Plane for FakePlane {
         Ok(())
     }
 
+    fn stand(&self, port: PortId, leg: &Leg) -> Result<(), PlaneError> {
+        if self.refuses(Refuse::OpenPort) {
+            return Err(TapError::NameTaken(leg.ifname.clone()).into());
+        }
+        let served = self.world(|world| world.open.entry(port).or_insert_with(|| leg.ifname.clone()).clone());
+        assert_eq!(served, leg.ifname, "port {port:?} is another's");
+        if self.refuses(Refuse::Stand) {
+            let source = io::Error::other("refused");
+            return Err(SandboxError::Netlink { step: "stand".into(), netns: "x".into(), source }.into());
+        }
+        self.world(|world| world.legs.insert(leg.ifname.clone(), leg.clone()));
+        Ok(())
+    }
+
+    fn interfaces(&self, _: &Netns) -> Result<Vec<Found>, PlaneError> {
+        let found = |plug: &Plug| {
+            let Plug { ifname, mac, addresses, mtu, .. } = plug.clone();
+            Found { ifname, up: true, mtu, mac: Some(mac), addresses }
+        };
+        self.world(|world| {
+            // The latest of each name is found first.
+            let mut all: Vec<_> = world.plugged.iter().rev().map(found).collect();
+            world.meddling.into_iter().for_each(|meddle| all.iter_mut().for_each(meddle));
+            Ok(all)
+        })
+    }
+
     fn loopback_up(&self, _: &Netns) -> Result<(), PlaneError> {
         self.world(|world| world.loopbacks += 1);
         Ok(())
+    }
+
+    fn reserve(&self, endpoint: &Endpoint, mapping: &PortMapping) -> Result<(), PlaneError> {
+        let taken = self.world(|world| world.taken.iter().any(|taken| taken.overlaps(mapping)));
+        if taken || self.refuses(Refuse::Reserve) {
+            let owner = Some(Owner { pid: 4711, name: "nginx".into() });
+            return Err(PublishFailure::Taken { mapping: *mapping, owner }.into());
+        }
+        self.world(|world| {
+            let twice = world.reserved.values().flatten().any(|other| other.overlaps(mapping));
+            assert!(!twice, "{mapping} is reserved twice");
+            world.reserved.entry(endpoint.id).or_default().push(*mapping);
+        });
+        Ok(())
+    }
+
+    fn relay(&self, endpoint: &Endpoint) {
+        self.world(|world| world.relayed.insert(endpoint.id));
+    }
+
+    fn release(&self, endpoint: Id) {
+        self.world(|world| {
+            world.reserved.remove(&endpoint);
+            world.relayed.remove(&endpoint);
+        });
+    }
+
+    fn relays(&self) -> Relays {
+        Relays { open: 3, refused: 1 }
+    }
+
+    fn nat_sessions(&self) -> Vec<NatRow> {
+        // One through each published port.
+        let row = |rule: &Published| NatRow {
+            port: rule.port,
+            protocol: if rule.protocol == Protocol::Tcp { "tcp" } else { "udp" },
+            inside: (rule.inside, rule.inside_port).into(),
+            outside: ([192, 0, 2, 1], rule.outside_port).into(),
+            remote: ([198, 51, 100, 7], 40_000).into(),
+            state: "established",
+            idle_s: 5,
+            expires_s: 7_435,
+        };
+        self.world(|world| world.tables.published.iter().map(row).collect())
+    }
+
+    fn nat_session_count(&self) -> u64 {
+        self.world(|world| world.tables.published.len() as u64)
     }
 
     fn open_sandbox(&self, path: &Path) -> Result<Netns, PlaneError> {
@@ -141,7 +247,20 @@ impl Plane for FakePlane {
         Ok(Birth { boot: "a boot".into(), cookie })
     }
 
-    fn plug(&self, _: &Netns, _: &str, plug: &Plug) -> Result<Vec<String>, PlaneError> {
+    fn leads_to(&self, path: &Path) -> Option<NetnsId> {
+        let another = |times: &u64| NetnsId { dev: 0, ino: *times };
+        self.world(|world| match world.reborn.get(path) {
+            Some(times) => Some(another(times)),
+            None if world.dead.contains(path) => None,
+            None => life::at(path),
+        })
+    }
+
+    fn inhabited(&self) -> HashSet<NetnsId> {
+        self.world(|world| world.inhabited.clone())
+    }
+
+    fn plug(&self, _: &Netns, plug: &Plug) -> Result<Vec<String>, PlaneError> {
         if self.refuses(Refuse::Plug) {
             let source = io::Error::other("refused");
             return Err(SandboxError::Netlink { step: "plug".into(), netns: "x".into(), source }.into());
@@ -154,9 +273,16 @@ impl Plane for FakePlane {
         self.world(|world| world.open.remove(&port));
     }
 
+    fn close(&self) {
+        self.world(|world| world.open.clear());
+    }
+
     fn occupied(&self) -> Result<Occupied, PlaneError> {
         let host = self.world(|world| world.host.clone());
-        Ok(Box::new(move |subnet| host.iter().copied().find(|&net| overlaps(net, subnet))))
+        Ok(Box::new(move |subnet| {
+            let overlapping = host.iter().copied().filter(|&net| overlaps(net, subnet));
+            overlapping.max_by_key(|net| net.prefix_len())
+        }))
     }
 
     fn traffic(&self) -> TrafficReport {

@@ -1,22 +1,29 @@
 //! The real packet side: the packet process, and the host's namespaces by netlink.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::runtime::Handle as Runtime;
-use weft_dataplane::io::tap::Tap;
+use weft_dataplane::io::tap::{Tap, TapError};
 use weft_dataplane::io::udp::Mode;
-use weft_dataplane::runtime::{CaptureFilter, FdbRow, Totals, UnderlayInfo};
+use weft_dataplane::nat::{Protocol, SessionRow, SessionState};
+use weft_dataplane::runtime::{CaptureFilter, FdbRow, HeldPort, Purpose, Totals, UnderlayInfo};
 use weft_dataplane::tables::{PortId, SegmentId, TablesSpec};
 
+use super::leg::is_leg;
 use super::plane::{
     Capture, Occupied, Plane, PlaneError, ServedPort, Traffic, TrafficReport, UnderlayReport,
 };
+use super::sessions::{NatRow, SESSIONS_TOLD};
+use crate::model::{Endpoint, Id, PortMapping};
 use crate::packet::{Dataplane, Recording, Report};
+use crate::publish::{Publisher, Relays};
 use crate::sandbox::host::HostNets;
-use crate::sandbox::{self, Netns, Plug};
+use crate::sandbox::inside::{self, Found};
+use crate::sandbox::{self, Leg, Netns, Plug};
 use crate::underlay::{Outlook, View};
 
 /// A [`Plane`] made of a running dataplane. Netlink is spoken on the runtime, waited for on the calling thread, which
@@ -26,13 +33,19 @@ pub struct HostPlane {
     dataplane: Arc<Dataplane>,
     runtime: Runtime,
     outlook: Outlook,
+    publisher: Publisher,
 }
 
 impl HostPlane {
     /// Drives `dataplane`, and the namespaces from `runtime`. `outlook` is the dataplane's uplink's.
     #[must_use]
     pub fn new(dataplane: Arc<Dataplane>, runtime: Runtime, outlook: Outlook) -> Self {
-        Self { dataplane, runtime, outlook }
+        let publisher = Publisher::new(runtime.clone());
+        match dataplane.held(Purpose::Published) {
+            Ok(held) => publisher.inherit(held),
+            Err(error) => tracing::error!(%error, "published ports cannot be taken over"),
+        }
+        Self { dataplane, runtime, outlook, publisher }
     }
 }
 
@@ -41,13 +54,29 @@ impl Plane for HostPlane {
         Ok(self.dataplane.publish(tables)?)
     }
 
-    fn open_port(&self, port: PortId, tap_name: &str) -> Result<(), PlaneError> {
-        let tap = Tap::create(tap_name, self.dataplane.workers())?;
-        Ok(self.dataplane.attach(port, tap)?)
+    fn open_port(&self, port: PortId, netns: &Netns, ifname: &str, tap: &str) -> Result<(), PlaneError> {
+        sandbox::check_ifname(ifname)?;
+        let made = netns.run(|| Tap::create(ifname, self.dataplane.workers()))?;
+        let made = made.map_err(|error| match error {
+            TapError::NameTaken(_) => sandbox::taken(ifname, netns).into(),
+            other => PlaneError::from(other),
+        })?;
+        Ok(self.dataplane.attach(port, made.known_as(tap.to_owned()))?)
     }
 
-    fn plug(&self, netns: &Netns, tap_name: &str, plug: &Plug) -> Result<Vec<String>, PlaneError> {
-        Ok(self.runtime.block_on(sandbox::plug(netns, tap_name, plug))?.warnings)
+    fn plug(&self, netns: &Netns, plug: &Plug) -> Result<Vec<String>, PlaneError> {
+        Ok(self.runtime.block_on(sandbox::plug(netns, plug))?.warnings)
+    }
+
+    fn stand(&self, port: PortId, leg: &Leg) -> Result<(), PlaneError> {
+        if !self.dataplane.ports().iter().any(|served| served.port == port) {
+            self.dataplane.attach(port, Tap::create(&leg.ifname, self.dataplane.workers())?)?;
+        }
+        Ok(self.runtime.block_on(sandbox::stand(leg))?)
+    }
+
+    fn interfaces(&self, netns: &Netns) -> Result<Vec<Found>, PlaneError> {
+        Ok(self.runtime.block_on(inside::interfaces(netns))?)
     }
 
     fn loopback_up(&self, netns: &Netns) -> Result<(), PlaneError> {
@@ -56,6 +85,41 @@ impl Plane for HostPlane {
 
     fn close_port(&self, port: PortId) {
         self.dataplane.detach(port);
+    }
+
+    fn reserve(&self, endpoint: &Endpoint, mapping: &PortMapping) -> Result<(), PlaneError> {
+        for (HeldPort { address, transport, port }, reserved) in self.publisher.reserve(endpoint, mapping)? {
+            self.dataplane.hold(Purpose::Published, address, transport, vec![(port, reserved)])?;
+        }
+        Ok(())
+    }
+
+    fn relay(&self, endpoint: &Endpoint) {
+        self.publisher.relay(endpoint);
+    }
+
+    fn release(&self, endpoint: Id) {
+        self.dataplane.release(&self.publisher.release(endpoint));
+    }
+
+    fn settle(&self) {
+        self.dataplane.release(&self.publisher.disinherit());
+    }
+
+    fn nat_sessions(&self) -> Vec<NatRow> {
+        self.dataplane.sessions(SESSIONS_TOLD).iter().map(nat_row).collect()
+    }
+
+    fn nat_session_count(&self) -> u64 {
+        self.dataplane.nat_counts().sessions as u64
+    }
+
+    fn relays(&self) -> Relays {
+        self.publisher.relays()
+    }
+
+    fn close(&self) {
+        self.dataplane.close();
     }
 
     fn ports(&self) -> Vec<ServedPort> {
@@ -67,7 +131,7 @@ impl Plane for HostPlane {
     }
 
     fn occupied(&self) -> Result<Occupied, PlaneError> {
-        let nets = self.runtime.block_on(HostNets::read())?;
+        let nets = self.runtime.block_on(HostNets::read())?.without(is_leg);
         Ok(Box::new(move |subnet: IpNet| nets.overlap(subnet).map(|(net, _)| net)))
     }
 
@@ -118,6 +182,30 @@ impl Capture for Recording {
 fn both(first: Option<&str>, second: Option<&str>) -> Option<String> {
     let reasons: Vec<_> = first.into_iter().chain(second).collect();
     (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+fn nat_row(row: &SessionRow) -> NatRow {
+    let socket = |(address, port): (IpAddr, u16)| SocketAddr::new(address, port);
+    NatRow {
+        port: row.port,
+        protocol: match row.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Icmp => "icmp",
+        },
+        inside: socket(row.inside),
+        outside: socket(row.outside),
+        remote: socket(row.remote),
+        state: match row.state {
+            SessionState::HalfOpen => "half-open",
+            SessionState::Opening => "opening",
+            SessionState::Open => "open",
+            SessionState::Closing => "closing",
+            SessionState::Closed => "closed",
+        },
+        idle_s: row.idle.as_secs(),
+        expires_s: row.expires.as_secs(),
+    }
 }
 
 fn traffic(totals: &Totals) -> Traffic {

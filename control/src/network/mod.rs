@@ -10,9 +10,13 @@
 //! The store is the truth, and the manager's book is what the store says, with indexes. A change is decided, claimed in
 //! the store, carried out on the packet side, and taken back whole if any step fails: what a caller is told to exist
 //! exists, and nothing else does. Connecting, in order: the name, the sandbox and the addresses are claimed, in state
-//! attaching; the tables with the new port are published; the TAP is created and handed to the workers; it is moved
-//! into the sandbox and configured; the record says attached. Undoing is one step whatever was reached: closing the TAP removes it wherever
-//! it is. What leaves is forgotten first and then closed, so that a refusal of the store changes nothing.
+//! attaching, its published ports are reserved on the host before that is on record; the tables with the new port are
+//! published; the TAP is created in the sandbox and handed to the workers; it is configured; the record says attached.
+//! Undoing is one step whatever was reached: closing the TAP removes it, and closing the reserving sockets gives back the
+//! ports. What leaves is forgotten first and then closed, so that a refusal of the store changes nothing.
+//!
+//! A TAP keeps its sandbox's namespace alive, so nobody tells when that has lost its last process and its name. It is
+//! looked for every [`PERIOD`], and when a request is refused because something is taken.
 //!
 //! A daemon may die between any two of these steps (`failpoint.rs` names them). [`Manager::open`] reads the record back;
 //! [`Manager::reconcile`] compares it with the namespaces and the packet side, restores what lives, and takes away what is
@@ -32,17 +36,22 @@
 mod book;
 mod claim;
 mod connect;
+mod doctor;
 mod error;
 mod failpoint;
 mod host;
+mod leg;
 mod networks;
 mod peers;
 mod plan;
 mod plane;
+mod ports;
 mod prune;
 mod recover;
 mod request;
 mod restore;
+mod sessions;
+mod transfer;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -51,12 +60,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use weft_dataplane::runtime::CaptureFilter;
 use weft_dataplane::tables::{PORTS_MAX, PortId, SEGMENTS_MAX};
 
+pub use doctor::Finding;
 pub use error::NetworkError;
 pub use host::HostPlane;
 pub use networks::PREDEFINED;
 pub use plane::{Capture, Occupied, Plane, PlaneError, ServedPort, Traffic, TrafficReport, UnderlayReport};
-pub use recover::{Finding, PERIOD};
+pub use recover::PERIOD;
 pub use request::{EndpointRequest, NetworkRequest};
+pub use sessions::{NatRow, SESSIONS_TOLD, SessionFilter};
 
 use crate::config::Underlay;
 use crate::ipam::UlaPrefix;
@@ -92,6 +103,8 @@ pub struct Snapshot {
     pub network: Network,
     /// Its endpoints, by name.
     pub endpoints: Vec<Endpoint>,
+    /// The port of the host's own leg.
+    pub host: Option<PortId>,
 }
 
 /// Owns networks and endpoints; see the module's head.
@@ -101,7 +114,7 @@ pub struct Manager {
     node: Name,
     underlay: Option<Underlay>,
     peers: RwLock<Arc<[IpAddr]>>,
-    ula: UlaPrefix,
+    ula: Mutex<UlaPrefix>,
     book: Mutex<Book>,
 }
 
@@ -122,12 +135,12 @@ impl Manager {
     pub fn close(&self) {
         self.freeze();
         let mut book = self.book();
-        for port in std::mem::take(&mut book.serving) {
-            self.plane.close_port(port);
+        for endpoint in std::mem::take(&mut book.relayed) {
+            self.plane.release(endpoint);
         }
-        for stranger in std::mem::take(&mut book.strangers) {
-            self.plane.close_port(stranger.port);
-        }
+        book.serving.clear();
+        book.strangers.clear();
+        self.plane.close();
     }
 
     /// All networks, by name.
@@ -161,7 +174,8 @@ impl Manager {
         let label = |(record, endpoint): (&Record, &Endpoint)| {
             Some((endpoint.port()?, format!("{}/{}", record.network.name, endpoint.name)))
         };
-        let labels = book.endpoints().filter_map(label).collect();
+        let legs = book.networks().filter_map(|r| Some((r.host?, format!("{}/(host)", r.network.name))));
+        let labels = book.endpoints().filter_map(label).chain(legs).collect();
         self.plane.capture(filter, labels).ok_or(NetworkError::TooManyCaptures)
     }
 
@@ -174,6 +188,15 @@ impl Manager {
     fn open_book(&self) -> Result<MutexGuard<'_, Book>, NetworkError> {
         let book = self.book();
         if book.closed { Err(NetworkError::Closing) } else { Ok(book) }
+    }
+
+    /// The prefix of this host's automatic IPv6 subnets.
+    fn ula(&self) -> UlaPrefix {
+        *self.ula.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_ula(&self, ula: UlaPrefix) {
+        *self.ula.lock().unwrap_or_else(PoisonError::into_inner) = ula;
     }
 
     fn publish(&self, book: &Book) -> Result<(), NetworkError> {
@@ -200,7 +223,8 @@ impl fmt::Debug for Manager {
 impl Record {
     fn snapshot(&self) -> Snapshot {
         let connected = self.endpoints().filter(|endpoint| endpoint.state == EndpointState::Attached);
-        Snapshot { network: self.network.clone(), endpoints: connected.cloned().collect() }
+        let endpoints = connected.cloned().collect();
+        Snapshot { network: self.network.clone(), endpoints, host: self.host }
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::book::{Book, Record};
 use super::failpoint::{Point, reached};
+use super::leg;
 use super::plan::{self, Surroundings};
 use super::{Manager, NETWORKS_MAX, NetworkError, NetworkRequest, Snapshot, random};
 use crate::model::{Id, Name, Network, Subnet, parse_options};
@@ -30,11 +31,16 @@ impl Manager {
         self.catalog.create_network(&NetworkDocument::of(&record.network))?;
         reached(Point::CreateClaimed);
         book.insert_network(record);
-        if let Err(error) = self.publish(&book) {
+        let made = self.publish(&book).and_then(|()| {
+            reached(Point::CreatePublished);
+            snapshot.host.map_or(Ok(()), |port| self.raise(&snapshot.network, port))
+        });
+        if let Err(error) = made {
             self.take_back_network(&mut book, &name);
             return Err(error);
         }
-        reached(Point::CreatePublished);
+        book.serving.extend(snapshot.host);
+        reached(Point::CreateRaised);
         let Network { driver, vni, .. } = &snapshot.network;
         tracing::info!(network = %name, %driver, vni = vni.map(|v| v.get()), "network created");
         Ok(snapshot)
@@ -81,6 +87,7 @@ impl Manager {
             reached(Point::RemoveForgotten);
             self.let_go(book, name, &endpoint);
         }
+        self.lower(book, name);
         reached(Point::RemoveEmptied);
         self.catalog.remove_network(id)?;
         reached(Point::RemoveUnclaimed);
@@ -93,10 +100,11 @@ impl Manager {
     fn decide(&self, book: &mut Book, request: &NetworkRequest) -> Result<Record, NetworkError> {
         plan::check_driver(request)?;
         let options = parse_options(&request.options)?;
+        let gateway = options.gateway(request.driver, request.internal)?;
         let vni = plan::vni(book, request)?;
         let peers = self.peers();
         let surroundings =
-            Surroundings { book, underlay: self.underlay.as_ref(), peers: &peers, ula: self.ula };
+            Surroundings { book, underlay: self.underlay.as_ref(), peers: &peers, ula: self.ula() };
         let pools = surroundings.pools(request, || Ok(self.plane.occupied()?))?;
         let ipv6 = pools.iter().any(|pool| pool.net().addr().is_ipv6());
         let mtu = plan::mtu(request, self.underlay.as_ref(), ipv6)?;
@@ -115,12 +123,16 @@ impl Manager {
             mtu,
             internal: request.internal,
             subnets: subnets.collect(),
-            options,
+            options: options.segment,
+            gateway,
             given_options: request.options.clone(),
             labels: request.labels.clone(),
             created: SystemTime::now(),
         };
-        Ok(Record::new(network, pools))
+        let host = leg::of(&network).map(|_| book.next_port()).transpose()?;
+        let mut record = Record::new(network, pools);
+        record.host = host;
+        Ok(record)
     }
 
     /// Undoes a creation. If the store refuses even that, the network stays as one that is being removed.

@@ -1,9 +1,7 @@
 //! From what there is to what there should be: looking, and carrying the steps out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use super::book::{Book, Record};
 use super::{Manager, NetworkError, PlaneError};
@@ -21,15 +19,6 @@ const PATROL: u64 = 16;
 
 /// The longest pause between two attempts at one endpoint, in periods.
 const PAUSE_MAX: u64 = 32;
-
-/// A difference between what there should be and what there is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    /// One line: what differs.
-    pub what: String,
-    /// One line: what to do.
-    pub remedy: String,
-}
 
 /// What could not be set right yet, by endpoint or network. Interfaces are tried again after pauses that double.
 #[derive(Debug, Default)]
@@ -51,7 +40,12 @@ impl Troubles {
         self.by_id.remove(&id);
     }
 
-    fn is_due(&self, id: Id) -> bool {
+    /// What is the matter with an endpoint or a network.
+    pub(super) fn about(&self, id: Id) -> Option<&str> {
+        self.by_id.get(&id).map(|trouble| trouble.text.as_str())
+    }
+
+    pub(super) fn is_due(&self, id: Id) -> bool {
         self.by_id.get(&id).is_none_or(|trouble| trouble.due <= self.round)
     }
 
@@ -74,63 +68,78 @@ impl Manager {
             book.troubles.round += 1;
             book.troubles.round
         };
-        let steps = self.survey(round % PATROL == 1);
-        for step in &steps {
-            let mut book = self.book();
-            if book.closed {
-                return;
-            }
-            self.carry_out(&mut book, step);
-        }
-        if steps.iter().any(|step| matches!(step, Step::RollBack(_) | Step::Release(..))) {
-            self.publish_removal(&self.book());
-        }
+        self.take(&self.survey(round % PATROL == 1));
     }
 
-    /// Everything that differs between the record, the book, the namespaces and the packet side.
-    #[must_use]
-    pub fn doctor(&self) -> Vec<Finding> {
-        let mut findings = self.check_record();
-        let steps = self.survey(true);
-        let book = self.book();
-        findings.extend(steps.iter().map(|step| {
-            let trouble = step.subject().and_then(|subject| book.troubles.by_id.get(&subject.id));
-            let why = trouble.map(|trouble| format!(": {}", trouble.text)).unwrap_or_default();
-            Finding { what: format!("{step}{why}"), remedy: step.remedy() }
-        }));
-        findings
+    /// Takes the endpoints of dead namespaces off the record, now; true if there were any.
+    pub(super) fn release_dead(&self) -> bool {
+        let mut steps = self.survey(false);
+        steps.retain(|step| matches!(step, Step::Release(..)));
+        self.take(&steps)
+    }
+
+    /// Does `steps`; true if any was still to be done, and is.
+    fn take(&self, steps: &[Step]) -> bool {
+        let (mut done, mut removed) = (false, false);
+        for step in steps {
+            let mut book = self.book();
+            if book.closed {
+                return false;
+            }
+            let right = self.carry_out(&mut book, step);
+            done |= right;
+            removed |= right && matches!(step, Step::RollBack(_) | Step::Release(..));
+        }
+        if removed {
+            self.publish_removal(&self.book());
+        }
+        done
     }
 
     /// What has to be done, as it looks from here. Namespaces are looked at without holding up anybody; those of endpoints
-    /// without interfaces only on `patrol`.
-    fn survey(&self, patrol: bool) -> Vec<Step> {
-        let (desired, mut actual, sandboxes) = {
+    /// without interfaces only on `patrol`, those of endpoints that are served no more than it takes.
+    pub(super) fn survey(&self, patrol: bool) -> Vec<Step> {
+        let (desired, mut actual, sandboxes, served) = {
             let book = self.book();
             let actual = Actual {
                 serving: book.serving.clone(),
+                relayed: book.relayed.clone(),
                 strangers: book.strangers.clone(),
                 sandboxes: BTreeMap::new(),
             };
-            (desired(&book), actual, doubtful(&book, patrol))
+            (desired(&book), actual, doubtful(&book, patrol), served(&book))
         };
         let looked_at = sandboxes.into_iter().map(|(id, sandbox)| (id, self.recognise(&sandbox).0));
-        actual.sandboxes = looked_at.collect();
+        actual.sandboxes = looked_at.chain(self.deserted(served)).collect();
         plan(&desired, &actual)
     }
 
-    /// Does one step, if it is still to be done: the world may have moved on since it was planned.
-    fn carry_out(&self, book: &mut Book, step: &Step) {
+    /// What became of the namespaces that live only because TAPs of ours keep them: nobody can get there any more by the
+    /// path that was given, and nobody is in there.
+    fn deserted(&self, mut served: Vec<(Id, Sandbox)>) -> Vec<(Id, Presence)> {
+        served.retain(|(_, sandbox)| self.plane.leads_to(&sandbox.path) != Some(sandbox.key));
+        if served.is_empty() {
+            return vec![];
+        }
+        let inhabited = self.plane.inhabited();
+        served.retain(|(_, sandbox)| !inhabited.contains(&sandbox.key));
+        served.into_iter().map(|(id, sandbox)| (id, self.recognise(&sandbox).0)).collect()
+    }
+
+    /// Does one step, if it is still to be done: the world may have moved on since it was planned. True: it is done.
+    fn carry_out(&self, book: &mut Book, step: &Step) -> bool {
         match self.attempt(book, step) {
-            Ok(true) => tracing::info!("{step}: set right"),
-            Ok(false) => {}
+            Ok(done) => {
+                if done {
+                    tracing::info!("{step}: set right");
+                }
+                done
+            }
             Err(error) => {
-                let about = match step {
-                    Step::Remove(name) => book.named(name).map(|record| record.network.id),
-                    _ => step.subject().map(|subject| subject.id),
-                };
-                if about.is_none_or(|id| book.troubles.note(id, error.to_string())) {
+                if about(book, step).is_none_or(|id| book.troubles.note(id, error.to_string())) {
                     tracing::error!(%error, "{step}: not set right");
                 }
+                false
             }
         }
     }
@@ -139,11 +148,24 @@ impl Manager {
     fn attempt(&self, book: &mut Book, step: &Step) -> Result<bool, NetworkError> {
         match step {
             Step::Attach(subject) => return self.attach_again(book, subject),
+            Step::Reserve(subject) => {
+                let Some((_, endpoint)) = find(book, subject) else { return Ok(false) };
+                if book.relayed.contains(&endpoint.id) || !book.troubles.is_due(endpoint.id) {
+                    return Ok(false);
+                }
+                self.reserve_again(book, &endpoint)?;
+                if is_right(book, &endpoint) {
+                    book.troubles.settle(endpoint.id);
+                }
+            }
             Step::RollBack(subject) | Step::Release(subject, _) => {
-                let found = find(book, subject).filter(|(_, endpoint)| !is_right(book, endpoint));
-                let Some((network, endpoint)) = found else { return Ok(false) };
+                let Some((network, endpoint)) = find(book, subject) else { return Ok(false) };
+                if matches!(step, Step::RollBack(_)) && is_right(book, &endpoint) {
+                    return Ok(false);
+                }
                 self.forget(book, &network, &endpoint)?;
             }
+            Step::Raise(name) => return self.raise_again(book, name),
             Step::Remove(name) => {
                 let Some(record) = book.named(name).filter(|record| record.closed) else { return Ok(false) };
                 let id = record.network.id;
@@ -199,51 +221,41 @@ impl Manager {
             Err(error) => (Presence::Unknown(error.to_string()), None),
         }
     }
+}
 
-    /// What differs between the store and the book, and within the store.
-    fn check_record(&self) -> Vec<Finding> {
-        let book = self.book();
-        let contents = match self.catalog.load() {
-            Ok(contents) => contents,
-            Err(error) => {
-                let what = format!("the record cannot be read: {error}");
-                return vec![Finding { what, remedy: "see the daemon's log; forwarding goes on".into() }];
-            }
-        };
-        let strays = contents.strays.iter().map(|stray| Finding {
-            what: format!("in the store, {stray}"),
-            remedy: "disconnect and connect again what it belongs to; it harms nothing else".into(),
-        });
-        let recorded: BTreeSet<Id> =
-            contents.networks.iter().map(|n| n.id).chain(contents.endpoints.iter().map(|e| e.id)).collect();
-        let networks = book.networks().map(|record| (record.network.id, &record.network.name));
-        let known: BTreeMap<Id, _> =
-            networks.chain(book.endpoints().map(|(_, endpoint)| (endpoint.id, &endpoint.name))).collect();
-        let unknown = recorded.iter().filter(|id| !known.contains_key(id)).map(|id| Finding {
-            what: format!("'{}' is on record, and this daemon does not know it", id.short()),
-            remedy: "restart the daemon".into(),
-        });
-        let unrecorded = known.iter().filter(|(id, _)| !recorded.contains(id)).map(|(_, name)| Finding {
-            what: format!("'{name}' is not on record, and this daemon has it"),
-            remedy: "restart the daemon".into(),
-        });
-        strays.chain(unknown).chain(unrecorded).collect()
+/// What names an endpoint of the network `record`.
+pub(super) fn subject_of(record: &Record, endpoint: &Endpoint) -> Subject {
+    Subject {
+        network: record.network.name.clone(),
+        name: endpoint.name.clone(),
+        id: endpoint.id,
+        netns: endpoint.sandbox.path.clone(),
+    }
+}
+
+/// The endpoint or the network that a step is about.
+pub(super) fn about(book: &Book, step: &Step) -> Option<Id> {
+    match step {
+        Step::Raise(name) | Step::Remove(name) => book.named(name).map(|record| record.network.id),
+        _ => step.subject().map(|subject| subject.id),
     }
 }
 
 fn desired(book: &Book) -> Desired {
     let wanted = |(record, endpoint): (&Record, &Endpoint)| Wanted {
-        subject: Subject {
-            network: record.network.name.clone(),
-            name: endpoint.name.clone(),
-            id: endpoint.id,
-            netns: endpoint.sandbox.path.clone(),
-        },
+        subject: subject_of(record, endpoint),
         state: endpoint.state,
         port: endpoint.port(),
+        publishes: !endpoint.ports.is_empty(),
     };
     let closed = book.networks().filter(|record| record.closed).map(|record| record.network.name.clone());
-    Desired { endpoints: book.endpoints().map(wanted).collect(), closed: closed.collect() }
+    let legs = book.networks().filter(|record| record.has_leg());
+    let legs = legs.map(|record| (record.network.name.clone(), record.host));
+    Desired {
+        endpoints: book.endpoints().map(wanted).collect(),
+        legs: legs.collect(),
+        closed: closed.collect(),
+    }
 }
 
 /// The namespaces of connected endpoints without a served port.
@@ -255,8 +267,15 @@ fn doubtful(book: &Book, patrol: bool) -> Vec<(Id, Sandbox)> {
     doubtful.map(|(_, endpoint)| (endpoint.id, endpoint.sandbox.clone())).collect()
 }
 
+/// The namespaces of connected endpoints with a served port.
+fn served(book: &Book) -> Vec<(Id, Sandbox)> {
+    let served = book.serving.iter().filter_map(|port| book.behind(*port));
+    let served = served.filter(|(_, endpoint)| endpoint.state == EndpointState::Attached);
+    served.map(|(_, endpoint)| (endpoint.id, endpoint.sandbox.clone())).collect()
+}
+
 /// The endpoint that a step is about, if it is still there.
-fn find(book: &Book, subject: &Subject) -> Option<(Network, Endpoint)> {
+pub(super) fn find(book: &Book, subject: &Subject) -> Option<(Network, Endpoint)> {
     let record = book.named(&subject.network)?;
     let endpoint = record.named(&subject.name).filter(|endpoint| endpoint.id == subject.id)?;
     Some((record.network.clone(), endpoint.clone()))

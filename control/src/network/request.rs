@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Driver, IfName, Name};
+use crate::model::{Driver, IfName, Name, PublishRequest};
 
 /// A network to create. Everything but the name has a default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,12 +88,16 @@ pub struct EndpointRequest {
     /// Its MAC address, `02:42` and the IPv4 address when missing.
     #[serde(default)]
     pub mac: Option<String>,
+    /// The host's ports behind which it shall answer.
+    #[serde(default)]
+    pub publish: Vec<PublishRequest>,
 }
 
 impl EndpointRequest {
     /// An endpoint in the namespace at `netns` with everything else left to Weft.
     #[must_use]
     pub fn new(netns: impl Into<PathBuf>) -> Self {
-        Self { netns: netns.into(), name: None, ifname: None, ip: None, ip6: None, mac: None }
+        let (name, ifname) = (None, None);
+        Self { netns: netns.into(), name, ifname, ip: None, ip6: None, mac: None, publish: vec![] }
     }
 }

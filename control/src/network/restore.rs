@@ -7,7 +7,7 @@ use ipnet::Ipv6Net;
 
 use super::book::{Book, Record};
 use super::connect::tap_name;
-use super::{Manager, NetworkError, Plane, random};
+use super::{Manager, NetworkError, Plane, ServedPort, leg, random};
 use crate::config::Underlay;
 use crate::ipam::{Lease, Pool, UlaPrefix};
 use crate::model::{Id, Name};
@@ -38,7 +38,8 @@ impl Manager {
         let mut book = read(&contents)?;
         adopt(&mut book, &*plane);
         let peers = RwLock::new(peers.into());
-        let manager = Self { plane, catalog, node, underlay, peers, ula, book: Mutex::new(book) };
+        let manager =
+            Self { plane, catalog, node, underlay, peers, ula: Mutex::new(ula), book: Mutex::new(book) };
         manager.publish(&manager.book())?;
         Ok(manager)
     }
@@ -46,7 +47,7 @@ impl Manager {
 
 /// Says in the store who this host is, and gives the prefix of its automatic IPv6 subnets. A host that was renamed is a
 /// new one; its networks keep their subnets.
-fn introduce(
+pub(super) fn introduce(
     catalog: &Catalog,
     contents: &Contents,
     node: &Name,
@@ -66,7 +67,7 @@ fn introduce(
 }
 
 /// The book that `contents` describe.
-fn read(contents: &Contents) -> Result<Book, NetworkError> {
+pub(super) fn read(contents: &Contents) -> Result<Book, NetworkError> {
     let segments = contents.networks.iter().map(|network| network.segment).max();
     let ports = contents.endpoints.iter().filter_map(|e| e.interface.as_ref()).map(|i| i.port).max();
     let mut book = Book::after(segments.unwrap_or(0), ports.unwrap_or(0));
@@ -91,10 +92,27 @@ fn pools(contents: &Contents, network: &NetworkDocument) -> Result<Vec<Pool>, Ne
     network.subnets.iter().map(pool).collect()
 }
 
+/// The network of a leg of this name, unless it has one; it is set right, if need be.
+fn adopt_leg(book: &mut Book, plane: &dyn Plane, served: &ServedPort) -> bool {
+    let ours = |record: &Record| leg::of(&record.network).filter(|leg| leg.ifname == served.tap);
+    let found = book.networks().find_map(|record| Some((record.network.name.clone(), ours(record)?)));
+    let Some((name, leg)) = found else { return false };
+    let Some(record) = book.named_mut(&name).filter(|record| record.host.is_none()) else { return false };
+    record.host = Some(served.port);
+    book.serving.insert(served.port);
+    if let Err(error) = plane.stand(served.port, &leg) {
+        tracing::error!(network = %name, %error, "the host's interface is not as it should be");
+    }
+    true
+}
+
 /// Finds out whose ports an adopted packet process serves.
 fn adopt(book: &mut Book, plane: &dyn Plane) {
     for served in plane.ports() {
         book.skip_port(served.port);
+        if adopt_leg(book, plane, &served) {
+            continue;
+        }
         let known = book.behind(served.port).map(|(_, endpoint)| tap_name(endpoint.id) == served.tap);
         match known {
             Some(true) => drop(book.serving.insert(served.port)),

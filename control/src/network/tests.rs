@@ -238,7 +238,7 @@ fn what_an_endpoint_cannot_have_is_refused() {
         manager.connect("red", &endpoint("f")).unwrap_err(),
         NetworkError::NoNetwork { key } if key == "red"
     ));
-    assert_eq!(plane.world(|world| (world.open.len(), world.tables.ports.len())), (1, 1));
+    assert_eq!(plane.world(|world| (world.ports().len(), world.published_ports().len())), (1, 1));
     let (_, next, _) = manager.connect("blue", &endpoint("f")).unwrap();
     assert_eq!(next.addresses(), [net("10.1.0.2/24")], "nothing refused has kept an address");
 }
@@ -251,7 +251,9 @@ fn whatever_fails_leaves_nothing_half_made() {
         plane.world(|world| world.refuse = Some(refuse));
         assert!(manager.connect("blue", &endpoint("e")).is_err(), "{refuse:?}");
         assert!(manager.endpoints().is_empty(), "{refuse:?}");
-        plane.world(|world| assert!(world.open.is_empty() && world.tables.ports.is_empty(), "{refuse:?}"));
+        plane.world(|world| {
+            assert!(world.ports().is_empty() && world.published_ports().is_empty(), "{refuse:?}");
+        });
     }
     assert!(manager.create(&network("red")).is_err(), "publishing is still refused");
     assert_eq!(manager.networks().len(), 1);
@@ -272,7 +274,7 @@ fn a_network_takes_its_endpoints_with_it() {
     assert_eq!(manager.remove("blue").unwrap().endpoints.len(), 2);
     plane.world(|world| {
         assert_eq!(world.ports(), [stays.port().unwrap()]);
-        assert_eq!((world.tables.segments.len(), world.tables.ports.len()), (1, 1));
+        assert_eq!((world.tables.segments.len(), world.published_ports().len()), (1, 1));
     });
     manager.close();
     plane.world(|world| assert!(world.open.is_empty()));
@@ -289,7 +291,7 @@ fn a_dead_namespace_takes_its_endpoint_with_it() {
     manager.port_gone(gone.port().unwrap());
     manager.port_gone(gone.port().unwrap());
     assert!(manager.endpoints().is_empty());
-    assert!(plane.world(|world| world.open.is_empty() && world.tables.ports.is_empty()));
+    assert!(plane.world(|world| world.ports().is_empty() && world.published_ports().is_empty()));
     plane.world(|world| world.dead.clear());
     let (_, again, _) = manager.connect("blue", &with_ip("e", 7)).unwrap();
     assert_ne!(again.port(), gone.port(), "a port's number is never used again");
@@ -322,4 +324,6 @@ fn a_namespace_is_one_whatever_its_path() {
 }
 
 mod drivers;
+mod legs;
 mod life;
+mod ports;

@@ -4,18 +4,20 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use weft_dataplane::io::tap::Tap;
 use weft_dataplane::runtime::remote::{Client, Inventory, RemoteError};
 
 use super::Options;
 use super::memory::Memory;
 use super::process::Process;
+use super::reaper::Reaper;
 
 /// A packet process with all it has.
 pub(super) type Adopted = (Client, Process, Memory);
 
 /// Adopts the packet process at `path` if it can be. If there is one and it is not adopted, it has
-/// ended when this returns, and with it all that it served.
-pub(super) fn adopt(path: &Path, options: &Options) -> Option<Adopted> {
+/// ended when this returns, and with it all that it served; `reaper` closes that.
+pub(super) fn adopt(path: &Path, options: &Options, reaper: &Reaper) -> Option<Adopted> {
     // No name, or nobody behind it.
     let socket = UnixStream::connect(path).ok()?;
     let process = Process::at(&socket)?;
@@ -25,30 +27,35 @@ pub(super) fn adopt(path: &Path, options: &Options) -> Option<Adopted> {
             tracing::info!(pid, ports = memory.taps.len(), "a packet process is running and is adopted");
             Some((client, process, memory))
         }
-        Err(Unfit { reason, client }) => {
+        Err(Unfit { reason, client, taps }) => {
             tracing::warn!(pid, "a packet process is running and is replaced: {reason}");
             match client.map(Client::end) {
                 Some(Ok(())) => {}
                 Some(Err(_)) | None => process.kill(),
             }
             process.wait();
+            taps.into_iter().for_each(|tap| reaper.close(tap));
+            reaper.wait();
             None
         }
     }
 }
 
-/// Why a packet process is not adopted, and how it can be spoken to, if it can.
+/// Why a packet process is not adopted, how it can be spoken to, if it can, and what it served: if it were the last to
+/// close all that, it would close one after the other.
 struct Unfit {
     reason: String,
     client: Option<Client>,
+    taps: Vec<Tap>,
 }
 
 fn get_to_know(socket: UnixStream, options: &Options) -> Result<(Client, Memory), Unfit> {
-    let broken = |error: RemoteError| Unfit { reason: told(&error), client: None };
+    let broken = |error: RemoteError| Unfit { reason: told(&error), client: None, taps: Vec::new() };
     let mut client = Client::greet(socket).map_err(broken)?;
     let inventory = client.inventory().map_err(broken)?;
     if let Some(reason) = misfit(&inventory, options) {
-        return Err(Unfit { reason, client: Some(client) });
+        let memory = Memory::of(&mut client, inventory).unwrap_or_default();
+        return Err(Unfit { reason, client: Some(client), taps: memory.taps.into_values().collect() });
     }
     let memory = Memory::of(&mut client, inventory).map_err(broken)?;
     Ok((client, memory))

@@ -10,10 +10,12 @@ use std::thread::{self, JoinHandle};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use weft_dataplane::io::ledger::Ledger;
 use weft_dataplane::io::tap::Tap;
 use weft_dataplane::io::udp::Sockets;
 use weft_dataplane::io::uplink::Uplink;
-use weft_dataplane::runtime::remote::{Client, RemoteCapture};
+use weft_dataplane::nat::RECORD_LEN;
+use weft_dataplane::runtime::remote::{Client, RemoteCapture, RemoteError};
 use weft_dataplane::runtime::{CaptureFilter, Event, FdbRow, Stats, UnderlayConfig, UnderlayInfo};
 use weft_dataplane::tables::{PortId, SegmentId, TablesSpec};
 use weft_dataplane::tunnel::Vtep;
@@ -24,18 +26,23 @@ use super::error::io;
 use super::launch::{launch, remove};
 use super::memory::Memory;
 use super::process::Process;
+use super::reaper::Reaper;
 use super::shared::Shared;
 use super::watch::watch;
 use super::{Options, PacketError, SOCKET_NAME};
 use crate::network::ServedPort;
+
+/// Descriptors that are asked for: as many ports of endpoints and outside ports as one host may have.
+const DESCRIPTORS: u64 = 1 << 20;
 
 /// A dataplane in a process of its own that is there again when it has ended.
 ///
 /// To be ended by [`Dataplane::close`] or [`Dataplane::leave`]. Without either, dropping it ends a process that it has
 /// started and leaves one that it has adopted: a daemon that fails at its start does no harm.
 pub struct Dataplane {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     watcher: Mutex<Option<JoinHandle<()>>>,
+    reaper: Reaper,
     adopted: bool,
     /// No other daemon uses the run directory as long as this is open.
     _run_dir: File,
@@ -65,12 +72,13 @@ impl Dataplane {
         raise_descriptor_limit();
         let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(|e| io("make an event descriptor")(e.into()))?;
         let path = options.run_dir.join(SOCKET_NAME);
-        let found = adopt(&path, &options);
+        let reaper = Reaper::default();
+        let found = adopt(&path, &options, &reaper);
         let adopted = found.is_some();
         let (client, process, memory) = found.map_or_else(|| begin_anew(&path, &options), Ok)?;
         let (events, heard) = channel();
         let shared = Arc::new(Shared::new(path, options, (process, memory), events, stop));
-        let dataplane = Self { shared, watcher: Mutex::default(), adopted, _run_dir: run_dir };
+        let dataplane = Self { shared, watcher: Mutex::default(), reaper, adopted, _run_dir: run_dir };
         dataplane.shared.begin(client)?;
         let watched = Arc::clone(&dataplane.shared);
         let watcher = thread::Builder::new().name("weft-packet".into()).spawn(move || watch(&watched));
@@ -90,7 +98,7 @@ impl Dataplane {
         self.shared.report()
     }
 
-    /// The ports that are served, with the names their TAPs were created under.
+    /// The ports that are served, with what their TAPs are called.
     #[must_use]
     pub fn ports(&self) -> Vec<ServedPort> {
         let served = |(port, tap): (&PortId, &Tap)| ServedPort { port: *port, tap: tap.name().to_owned() };
@@ -124,12 +132,13 @@ impl Dataplane {
         })
     }
 
-    /// Stops serving `port`. When this returns, every descriptor of its TAP is closed.
+    /// Stops serving `port`. When this returns, its TAP's link is gone from its namespace; what else the kernel does to
+    /// remove it goes on by itself.
     pub fn detach(&self, port: PortId) {
         let mut tap = None;
         self.shared.tell(|memory| tap = memory.taps.remove(&port), |client, _| client.detach(port));
-        // Last, and without the lock: here the kernel removes the link, which takes its time.
-        drop(tap);
+        // Last, and without the lock.
+        tap.into_iter().for_each(|tap| self.reaper.bury(tap));
     }
 
     /// The counters; while there is no packet process, as they were last read.
@@ -215,9 +224,10 @@ impl Dataplane {
     /// Leaves the packet process to the next daemon: it goes on forwarding.
     pub fn leave(&self) {
         self.end(|_| ());
+        self.reaper.wait();
     }
 
-    /// Ends the packet process and waits for it. What it served goes with it, as soon as what is remembered here does.
+    /// Ends the packet process and waits for it, and until the links of all that it served are removed.
     pub fn close(&self) {
         let process = self.end(|client| {
             // If it does not listen it is killed.
@@ -225,7 +235,8 @@ impl Dataplane {
         });
         let Some(process) = process else { return };
         process.wait();
-        self.shared.forget();
+        self.shared.forget().taps.into_values().for_each(|tap| self.reaper.close(tap));
+        self.reaper.wait();
         if let Err(error) = remove(&self.shared.path) {
             tracing::warn!(%error, socket = %self.shared.path.display(), "cannot remove the packet process's socket");
         }
@@ -250,7 +261,8 @@ impl Dataplane {
 fn begin_anew(path: &Path, options: &Options) -> Result<Adopted, PacketError> {
     let open = |u: UnderlayConfig| Sockets::open(u.address, u.port, u.mode, options.workers);
     let sockets = options.underlay.map(open).transpose()?;
-    let mut memory = Memory { sockets, ..Memory::default() };
+    let ledger = Ledger::create("weft-sessions", RECORD_LEN).map_err(RemoteError::from)?;
+    let mut memory = Memory { sockets, ledger: Some(ledger), ..Memory::default() };
     let (client, process) = launch(path, options, &mut memory)?;
     Ok((client, process, memory))
 }
@@ -267,11 +279,22 @@ impl fmt::Debug for Dataplane {
     }
 }
 
-/// Every port takes descriptors here and in the packet process, which inherits the limit.
+/// Every port of an endpoint takes descriptors here and in the packet process, which inherits the limit, and so does
+/// every outside port that is reserved.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+    let most = limit.maximum.map(|hard| hard.max(DESCRIPTORS.min(descriptors_max())));
+    let set = |most| setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
+    // Beyond the hard limit takes CAP_SYS_RESOURCE.
+    if let Err(error) = set(most).or_else(|_| set(limit.maximum)) {
         tracing::warn!(%error, "the limit of descriptors stays as it is");
     }
+}
+
+/// What the kernel allows any process; nothing when that cannot be read.
+fn descriptors_max() -> u64 {
+    std::fs::read_to_string("/proc/sys/fs/nr_open")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0)
 }

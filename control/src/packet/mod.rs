@@ -7,13 +7,16 @@
 //! ```
 //!
 //! [`Dataplane`] has the verbs of a [`Handle`](weft_dataplane::runtime::Handle), and remembers what it was told by them:
-//! the underlay's sockets, every TAP, the uplink, tables, next hops. Because it holds a duplicate of each descriptor, the
+//! the underlay's sockets, every TAP, the uplink, tables, next hops, the ways off the host. Because it holds a duplicate of each descriptor, the
 //! death of the packet process takes down no carrier and loses no socket, and a new one is given all of it before anybody
-//! is answered. What it had learned (forwarding tables, counters) starts anew.
+//! is answered. What it had learned (forwarding tables, counters) starts anew, but for the NAT's sessions: these it writes to
+//! a ledger in memory that the daemon holds, too, and the next one goes on with them.
 //!
 //! A packet process outlives a daemon that is killed. The next one finds it by its socket in the run directory, and
 //! adopts it if it is of our version and was set up as our configuration wants; otherwise it is told to end, which
 //! removes what it served, and a new one is started. What it serves and nobody has on record is the manager's to close.
+//!
+//! A TAP that is no longer served is closed by a thread of its own (`reaper.rs`), because the kernel takes its time.
 //!
 //! The packet process ([`run`]) has the daemon's executable, network namespace and standard error, a process group of its
 //! own, and no privileges. One that does not answer for [`PATIENCE`] is killed and replaced.
@@ -27,7 +30,9 @@ mod dataplane;
 mod error;
 mod launch;
 mod memory;
+mod outside;
 mod process;
+mod reaper;
 mod recording;
 mod shared;
 mod watch;

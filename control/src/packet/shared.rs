@@ -109,9 +109,9 @@ impl Shared {
         look(&self.lock().memory)
     }
 
-    /// Closes every descriptor that is remembered.
-    pub(super) fn forget(&self) {
-        self.lock().memory = Memory::default();
+    /// Gives away all that is remembered.
+    pub(super) fn forget(&self) -> Memory {
+        std::mem::take(&mut self.lock().memory)
     }
 
     pub(super) fn report(&self) -> Report {

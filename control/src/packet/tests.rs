@@ -11,6 +11,7 @@ use weft_dataplane::tables::{PortId, TablesSpec};
 
 use super::adopt::{adopt, misfit};
 use super::launch::{bind, setup};
+use super::reaper::Reaper;
 use super::{Options, SOCKET_NAME};
 
 struct Scene {
@@ -45,7 +46,7 @@ fn scene() -> Scene {
 fn what_an_earlier_daemon_has_left_is_adopted_with_everything() {
     let scene = scene();
     let path = scene.directory.path().join(SOCKET_NAME);
-    let (mut client, process, memory) = adopt(&path, &scene.options()).unwrap();
+    let (mut client, process, memory) = adopt(&path, &scene.options(), &Reaper::default()).unwrap();
     assert_eq!(process.id(), std::process::id());
     let tap = &memory.taps[&PortId(7)];
     assert_eq!((tap.name(), tap.descriptors().len()), ("wf7", 1));
@@ -59,9 +60,9 @@ fn where_nobody_listens_nobody_is_adopted() {
     let directory = tempfile::tempdir().unwrap();
     let options = Options { run_dir: directory.path().into(), workers: 1, underlay: None };
     let path = directory.path().join(SOCKET_NAME);
-    assert!(adopt(&path, &options).is_none());
+    assert!(adopt(&path, &options, &Reaper::default()).is_none());
     drop(bind(&path).unwrap());
-    assert!(adopt(&path, &options).is_none(), "a name without a process");
+    assert!(adopt(&path, &options, &Reaper::default()).is_none(), "a name without a process");
 }
 
 #[test]

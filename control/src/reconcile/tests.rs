@@ -7,7 +7,7 @@ fn wanted(n: u8, state: EndpointState, network: &str) -> Wanted {
         id: Id::from_bytes([n; 32]),
         netns: format!("/run/netns/c{n}").into(),
     };
-    Wanted { subject, state, port: Some(PortId(n.into())) }
+    Wanted { subject, state, port: Some(PortId(n.into())), publishes: false }
 }
 
 fn attached(n: u8) -> Wanted {
@@ -15,7 +15,7 @@ fn attached(n: u8) -> Wanted {
 }
 
 fn desired(endpoints: &[Wanted]) -> Desired {
-    Desired { endpoints: endpoints.to_vec(), closed: BTreeSet::new() }
+    Desired { endpoints: endpoints.to_vec(), legs: vec![], closed: BTreeSet::new() }
 }
 
 fn found(sandboxes: &[(u8, Presence)]) -> Actual {
@@ -33,9 +33,16 @@ fn what_is_as_it_should_be_needs_no_step() {
 }
 
 #[test]
-fn a_served_port_outweighs_what_its_path_leads_to() {
-    let served = Actual { serving: BTreeSet::from([PortId(1)]), ..found(&[(1, Presence::Gone)]) };
-    assert_eq!(plan(&desired(&[attached(1)]), &served), []);
+fn a_served_port_is_right_until_its_namespace_is_known_to_be_dead() {
+    let steps = |presence| {
+        let served = Actual { serving: BTreeSet::from([PortId(1)]), ..found(&[(1, presence)]) };
+        plan(&desired(&[attached(1)]), &served)
+    };
+    let subject = || attached(1).subject;
+    assert_eq!(steps(Presence::Alive), []);
+    assert_eq!(steps(Presence::Unknown("no descriptor".into())), []);
+    assert_eq!(steps(Presence::Gone), [Step::Release(subject(), false)]);
+    assert_eq!(steps(Presence::Replaced), [Step::Release(subject(), true)]);
 }
 
 #[test]

@@ -60,6 +60,7 @@ pub use memory::MemoryStore;
 pub use redb::{RedbStore, SCHEMA};
 pub use space::STORE_MAX;
 pub use transaction::{Committed, Expect, TRANSACTION_KEYS_MAX, Transaction, VALUE_MAX};
+pub use transfer::{EXPORT_MAX, TransferError};
 pub use url::{FILE_NAME, StoreUrl, StoreUrlError};
 pub use watch::{Change, Notice, WATCH_QUEUE, WATCHES_MAX, Watch};
 

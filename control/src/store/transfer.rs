@@ -26,6 +26,9 @@ const FORMAT: &str = "weft-store";
 /// The version of the export's own grammar.
 const VERSION: u32 = 1;
 
+/// Every key with its value.
+type Entries = Vec<(Key, Vec<u8>)>;
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Export<'a> {
@@ -71,6 +74,13 @@ pub fn export(store: &dyn Store) -> Result<Vec<u8>, TransferError> {
 /// # Errors
 /// [`TransferError`]; nothing has changed.
 pub fn import(store: &dyn Store, json: &[u8], overwrite: bool) -> Result<Contents, TransferError> {
+    let (entries, contents) = parse(json)?;
+    let revision = store.replace(entries, overwrite)?;
+    Ok(Contents { revision, ..contents })
+}
+
+/// What `json` says, as it is to be stored, and what that is.
+fn parse(json: &[u8]) -> Result<(Entries, Contents), TransferError> {
     if json.len() > EXPORT_MAX {
         return Err(TransferError::TooLarge { len: json.len() });
     }
@@ -81,15 +91,14 @@ pub fn import(store: &dyn Store, json: &[u8], overwrite: bool) -> Result<Content
     if export.version > VERSION {
         return Err(TransferError::Newer { found: export.version });
     }
-    let mut entries: Vec<(Key, Vec<u8>)> =
+    let mut entries: Entries =
         export.entries.into_iter().map(|row| (row.key, row.document.get().as_bytes().to_vec())).collect();
     entries.sort();
     let contents = read(entries.iter().map(|(key, value)| (key, &value[..])), Revision::default())?;
     if let Some(stray) = contents.strays.first() {
         return Err(TransferError::Stray { stray: stray.clone() });
     }
-    let revision = store.replace(entries, overwrite)?;
-    Ok(Contents { revision, ..contents })
+    Ok((entries, contents))
 }
 
 impl Catalog {
@@ -99,6 +108,14 @@ impl Catalog {
     /// As [`export`].
     pub fn export(&self) -> Result<Vec<u8>, TransferError> {
         export(self.store())
+    }
+
+    /// What an import of `json` would make of a store.
+    ///
+    /// # Errors
+    /// As [`import`].
+    pub fn preview(json: &[u8]) -> Result<Contents, TransferError> {
+        parse(json).map(|(_, contents)| contents)
     }
 
     /// As [`import`].

@@ -2,6 +2,7 @@
 
 mod networks;
 mod packets;
+mod store;
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use crate::network::{Manager, NetworkError};
 pub(super) const OPENAPI: &str = include_str!("../openapi.json");
 
 /// Every path of the API, and what its methods do.
-pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Daemon>>); 14] {
+pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Daemon>>); 17] {
     [
         ("/v1/openapi.json", get(openapi)),
         ("/v1/status", get(status)),
@@ -34,8 +35,11 @@ pub(super) fn table() -> [(&'static str, MethodRouter<Arc<Daemon>>); 14] {
         ("/v1/networks/{key}/endpoints", post(networks::connect)),
         ("/v1/networks/{key}/endpoints/{endpoint}", delete(networks::disconnect)),
         ("/v1/prune", post(networks::prune)),
+        ("/v1/store", get(store::export).put(store::import)),
         ("/v1/endpoints", get(networks::endpoints)),
         ("/v1/endpoints/{key}", get(networks::endpoint)),
+        ("/v1/ports", get(networks::ports)),
+        ("/v1/nat", get(packets::nat)),
         ("/v1/fdb", get(packets::fdb)),
         ("/v1/capture", get(packets::captured)),
     ]

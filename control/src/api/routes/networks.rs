@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::{Context, blocking};
 use crate::api::request::{Named, Parsed, Refusal, json};
-use crate::api::types::{Connected, EndpointInfo, EndpointRequest, NetworkInfo, NetworkRequest};
+use crate::api::types::{Connected, EndpointInfo, EndpointRequest, NetworkInfo, NetworkRequest, PortInfo};
 use crate::network::{Manager, Snapshot};
 
 pub(super) async fn networks(State(daemon): Context) -> Result<Response, Refusal> {
@@ -79,6 +79,13 @@ pub(super) async fn endpoint(State(daemon): Context, Named(key): Named<String>) 
     Ok(json(StatusCode::OK, &found.await?))
 }
 
-fn tell(manager: &Manager, snapshot: &Snapshot) -> NetworkInfo {
+pub(super) async fn ports(State(daemon): Context) -> Result<Response, Refusal> {
+    let all = blocking(&daemon, |manager| {
+        Ok(manager.endpoints().iter().flat_map(|(n, e)| PortInfo::of(n, e)).collect::<Vec<_>>())
+    });
+    Ok(json(StatusCode::OK, &all.await?))
+}
+
+pub(super) fn tell(manager: &Manager, snapshot: &Snapshot) -> NetworkInfo {
     NetworkInfo::new(snapshot, &manager.peers())
 }

@@ -10,8 +10,8 @@ use weft_dataplane::runtime::{EntryKind, FdbRow, Location};
 use super::{Context, blocking};
 use crate::api::capture;
 use crate::api::request::{Asked, Refusal, RequestError, json};
-use crate::api::types::{FdbEntry, Stats};
-use crate::network::Snapshot;
+use crate::api::types::{FdbEntry, NatInfo, Stats};
+use crate::network::{SessionFilter, Snapshot};
 
 pub(super) async fn stats(State(daemon): Context) -> Result<Response, Refusal> {
     let stats = blocking(&daemon, |manager| {
@@ -53,6 +53,7 @@ pub(super) async fn fdb(State(daemon): Context, query: Asked<FdbQuery>) -> Resul
 
 fn fdb_entry(snapshot: &Snapshot, row: &FdbRow) -> FdbEntry {
     let (port, vtep) = match row.location {
+        Location::Local(port) if snapshot.host == Some(port) => (Some("(host)".to_owned()), None),
         // The endpoint of a port that went away between two reads has no name any more.
         Location::Local(port) => (
             Some(snapshot.behind(port).map_or_else(|| format!("port-{}", port.0), ToString::to_string)),
@@ -73,6 +74,31 @@ fn fdb_entry(snapshot: &Snapshot, row: &FdbRow) -> FdbEntry {
         vtep,
         age_s: row.age.map(|age| age.as_secs()),
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NatQuery {
+    network: Option<String>,
+    endpoint: Option<String>,
+    protocol: Option<String>,
+}
+
+pub(super) async fn nat(State(daemon): Context, query: Asked<NatQuery>) -> Result<Response, Refusal> {
+    let NatQuery { network, endpoint, protocol } = query.0;
+    let sessions = blocking(&daemon, move |manager| {
+        // By name, id, or the first digits of an id, as everywhere; sessions are told by name.
+        let network = network.map(|key| manager.network(&key)).transpose()?;
+        let endpoint = endpoint.map(|key| manager.endpoints_named(&key)).transpose()?;
+        let filter = SessionFilter {
+            network: network.map(|snapshot| snapshot.network.name.to_string()),
+            endpoint: endpoint.and_then(|found| Some(found.first()?.1.name.to_string())),
+            protocol,
+        };
+        let sessions = manager.nat_sessions(&filter);
+        Ok(sessions.iter().map(|(n, e, row)| NatInfo::new(n, e, row)).collect::<Vec<_>>())
+    });
+    Ok(json(StatusCode::OK, &sessions.await?))
 }
 
 #[derive(Deserialize)]

@@ -148,6 +148,55 @@ async fn pruning_tells_what_was_removed() {
 }
 
 #[tokio::test]
+async fn published_ports_and_sessions_are_told() {
+    let api = Api::start();
+    let client = &api.client;
+    for name in ["blue", "red"] {
+        client.create_network(&NetworkRequest::new(Name::new(name).unwrap())).await.unwrap();
+    }
+    let publish = |ports: [&str; 2]| ports.map(|port| port.parse().unwrap()).to_vec();
+    let web = EndpointRequest { publish: publish(["8080:80", "127.0.0.1:8081:80"]), ..endpoint("web") };
+    let connected = client.connect("blue", &web).await.unwrap().endpoint;
+    let db = EndpointRequest { publish: publish(["53:53/udp", "5432:5432"]), ..endpoint("db") };
+    client.connect("red", &db).await.unwrap();
+    let docker = serde_json::json!({"80/tcp": [
+        {"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "127.0.0.1", "HostPort": "8081"},
+    ]});
+    assert_eq!(serde_json::to_value(&connected).unwrap()["ports"], docker);
+    let ports = client.ports().await.unwrap();
+    let told = |port: &types::PortInfo| {
+        format!(
+            "{} {}:{}>{}/{}",
+            port.endpoint, port.host_address, port.host_port, port.container_port, port.protocol
+        )
+    };
+    let expected = [
+        "web 0.0.0.0:8080>80/tcp",
+        "web 127.0.0.1:8081>80/tcp",
+        "db 0.0.0.0:53>53/udp",
+        "db 0.0.0.0:5432>5432/tcp",
+    ];
+    assert_eq!(ports.iter().map(told).collect::<Vec<_>>(), expected);
+
+    let count =
+        async |network, endpoint, protocol| client.nat(network, endpoint, protocol).await.unwrap().len();
+    assert_eq!(count(None, None, None).await, 3, "none is through a port on loopback");
+    assert_eq!(count(Some("red"), None, None).await, 2);
+    assert_eq!(count(Some("red"), Some("db"), Some("udp")).await, 1);
+    assert_eq!(count(Some("blue"), Some("db"), None).await, 0);
+    let session = client.nat(None, Some("web"), None).await.unwrap().remove(0);
+    assert_eq!((session.network.as_str(), session.inside.port(), session.expires_s), ("blue", 80, 7_435));
+    assert_eq!(refused(client.nat(Some("green"), None, None).await.unwrap_err()).code, Code::NotFound);
+
+    let late = EndpointRequest { publish: web.publish.clone(), ..endpoint("late") };
+    assert_eq!(refused(client.connect("red", &late).await.unwrap_err()).code, Code::Conflict);
+    let (status, problem) =
+        api.post("/v1/networks/blue/endpoints", r#"{"netns":"/x","publish":["80:80/sctp"]}"#).await;
+    assert_eq!(status, 400);
+    assert!(problem.message.contains("'sctp' cannot be published"), "{}", problem.message);
+}
+
+#[tokio::test]
 async fn counters_are_flat_and_by_network_name() {
     let api = Api::start();
     api.client.create_network(&network("blue")).await.unwrap();
@@ -226,6 +275,18 @@ async fn oversized_bodies_are_refused() {
 }
 
 #[tokio::test]
+async fn a_backup_may_be_larger_than_other_bodies() {
+    let api = Api::start();
+    let padded = format!("{}{}", " ".repeat(2 * BODY_MAX), r#"{"format":"other","version":1,"entries":[]}"#);
+    let head = "PUT /v1/store HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: ";
+    let (status, problem) = api.raw(format!("{head}{}\r\n\r\n{padded}", padded.len()).as_bytes()).await;
+    assert_eq!(status, 400, "it was read, and refused for what it says");
+    assert!(problem.unwrap().message.contains("its format is 'other'"));
+    let announced = format!("{head}{}\r\n\r\n", crate::store::EXPORT_MAX + 1);
+    assert_eq!(api.raw(announced.as_bytes()).await.0, 413);
+}
+
+#[tokio::test]
 async fn unknown_paths_methods_and_queries_are_refused() {
     let api = Api::start();
     assert_eq!(api.refusal("GET", "/").await, (404, Code::NotFound));
@@ -248,7 +309,7 @@ async fn a_capture_streams_until_its_count() {
     while let Some(piece) = stream.next().await.unwrap() {
         bytes.extend_from_slice(&piece);
     }
-    assert_eq!(String::from_utf8(bytes).unwrap(), format!("{}blue/e", "frame ".repeat(70)));
+    assert_eq!(String::from_utf8(bytes).unwrap(), format!("{}blue/(host) blue/e", "frame ".repeat(70)));
     assert_eq!(refused(api.client.capture(Some("red"), None, None).await.unwrap_err()).code, Code::NotFound);
 }
 

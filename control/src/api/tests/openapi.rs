@@ -8,6 +8,10 @@ use tokio::net::UnixStream;
 
 use super::{Api, endpoint, network};
 use crate::api::routes::{OPENAPI, table};
+use crate::api::types::EndpointRequest;
+
+/// An export of nothing.
+const EMPTY: &str = r#"{"format":"weft-store","version":1,"entries":[]}"#;
 
 fn document() -> Value {
     serde_json::from_str(OPENAPI).expect("the document is JSON")
@@ -162,11 +166,13 @@ fn every_reference_leads_somewhere_and_every_operation_is_whole() {
 async fn requests_and_answers_are_what_the_document_says() {
     let (api, document) = (Api::start(), document());
     let blue = serde_json::to_value(network("blue")).unwrap();
-    let joined = serde_json::to_value(endpoint("e")).unwrap();
+    let publish = vec!["8080:80".parse().unwrap(), "[::1]::53/udp".parse().unwrap()];
+    let asked = EndpointRequest { publish: publish[..1].to_vec(), ..endpoint("e") };
+    let joined = serde_json::to_value(EndpointRequest { publish, ..endpoint("e") }).unwrap();
     let schemas = &document["components"]["schemas"];
     assert_eq!(breaks(&document, &schemas["NetworkRequest"], &blue, "request"), [""; 0]);
     assert_eq!(breaks(&document, &schemas["EndpointRequest"], &joined, "request"), [""; 0]);
-    let (blue, joined) = (blue.to_string(), joined.to_string());
+    let (blue, joined) = (blue.to_string(), serde_json::to_string(&asked).unwrap());
     let steps = [
         ("post", "/v1/networks", "/v1/networks", blue.as_str(), "201"),
         ("post", "/v1/networks", "/v1/networks", r#"{"name":"red"}"#, "201"),
@@ -183,11 +189,18 @@ async fn requests_and_answers_are_what_the_document_says() {
         ("get", "/v1/networks/{key}", "/v1/networks/green", "", "404"),
         ("get", "/v1/endpoints", "/v1/endpoints", "", "200"),
         ("get", "/v1/endpoints/{key}", "/v1/endpoints/e", "", "200"),
+        ("get", "/v1/ports", "/v1/ports", "", "200"),
+        ("get", "/v1/nat", "/v1/nat?network=blue&endpoint=e&protocol=tcp", "", "200"),
+        ("get", "/v1/nat", "/v1/nat?endpoint=f", "", "404"),
         ("get", "/v1/fdb", "/v1/fdb?network=blue", "", "200"),
         ("get", "/v1/capture", "/v1/capture?count=many", "", "400"),
+        ("get", "/v1/store", "/v1/store", "", "200"),
+        ("put", "/v1/store", "/v1/store", EMPTY, "409"),
         ("post", "/v1/prune", "/v1/prune", "", "200"),
         ("delete", "/v1/networks/{key}/endpoints/{endpoint}", "/v1/networks/blue/endpoints/e", "", "200"),
         ("delete", "/v1/networks/{key}", "/v1/networks/blue", "", "200"),
+        ("put", "/v1/store", "/v1/store", "{}", "400"),
+        ("put", "/v1/store", "/v1/store", EMPTY, "200"),
     ];
     for (method, path, concrete, body, expected) in steps {
         let (status, _, answer) = exchange(&api, &method.to_uppercase(), concrete, body).await;

@@ -9,7 +9,7 @@ use clap_complete::Shell;
 
 pub(super) use network::{ConnectArgs, CreateArgs, FilterKey, ListArgs, NetworkCommand};
 
-use super::values::{key, socket};
+use super::values::{key, session_filter, socket};
 
 /// The socket that is asked when none is named.
 pub(super) const DEFAULT_HOST: &str = "unix:///run/weft/weft.sock";
@@ -94,6 +94,12 @@ pub(super) enum Command {
     /// Look at endpoints: the interfaces that Weft has put into namespaces
     #[command(subcommand)]
     Endpoint(EndpointCommand),
+    /// Look at published ports
+    #[command(subcommand)]
+    Port(PortCommand),
+    /// Look at NAT: which sessions leave by which address and port of this host
+    #[command(subcommand)]
+    Nat(NatCommand),
     /// Look at nodes: the hosts that share networks through one store
     #[command(subcommand)]
     Node(NodeCommand),
@@ -178,6 +184,36 @@ pub(super) enum EndpointCommand {
         #[arg(value_parser = key)]
         endpoint: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PortCommand {
+    /// List the ports of this host behind which endpoints answer
+    Ls,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum NatCommand {
+    /// Print the sessions of endpoints with the outside
+    #[command(after_help = SESSION_FILTERS)]
+    Show {
+        /// Only sessions that fit (repeatable; of two with one key the later holds)
+        #[arg(short, long, value_name = "K=V", value_parser = session_filter)]
+        filter: Vec<(SessionKey, String)>,
+    },
+}
+
+const SESSION_FILTERS: &str = "\
+Filters (-f):
+  network=NETWORK    of this network's endpoints: a name, an id, or the first 12 digits of one
+  endpoint=ENDPOINT  of this endpoint
+  protocol=tcp|udp|icmp";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SessionKey {
+    Network,
+    Endpoint,
+    Protocol,
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use weft_dataplane::wire::MacAddr;
 
 use crate::cli::values::{checked, filter, key, key_value, label, path, plain, subnet};
-use crate::model::{Driver, IfName, Name};
+use crate::model::{Driver, IfName, Name, PublishRequest};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum NetworkCommand {
@@ -52,7 +52,11 @@ Network options (-o):
   anti_spoof=on|off  hold endpoints to their own addresses (default on)
   fdb_limit=N        stations that one port may have behind it (default 1024)
   storm_kpps=N       thousand broadcasts a second that one port may send; 0: no limit (default 10)
-  vlan=drop|pass     inner VLAN tags (default drop)";
+  vlan=drop|pass     inner VLAN tags (default drop)
+  nat=on|off         translate what leaves to addresses of this host (default on)
+  filtering=address-dependent|endpoint-independent
+                     who may answer: those who were asked (default), or everybody
+  host_access=on|off this host stands on the network, with the gateway's addresses (bridge only, default on)";
 
 #[derive(Debug, Args)]
 #[command(after_help = OPTIONS)]
@@ -124,7 +128,15 @@ pub(in crate::cli) enum FilterKey {
     Dangling,
 }
 
+const PUBLISHING: &str = "\
+Publishing (-p):
+  8080:80               port 80 of the endpoint is port 8080 of this host, on every address
+  127.0.0.1:5353:53/udp on one address only; IPv6 in brackets: [::1]:8080:80
+  8000-8010:80-90       a range; both have the same length
+  :80                   a free port of this host; 'weft port ls' says which";
+
 #[derive(Debug, Args)]
+#[command(after_help = PUBLISHING)]
 pub(in crate::cli) struct ConnectArgs {
     /// Name, id, or the first 12 digits of an id
     #[arg(value_parser = key)]
@@ -147,4 +159,7 @@ pub(in crate::cli) struct ConnectArgs {
     /// The MAC address; 02:42 and the IPv4 address unless given
     #[arg(long, value_parser = plain::<MacAddr>)]
     pub(in crate::cli) mac: Option<MacAddr>,
+    /// Publish a port, or a range of them, on this host (repeatable)
+    #[arg(short, long, value_name = "[IP:]HOST:PORT[/tcp|udp]", value_parser = checked::<PublishRequest>)]
+    pub(in crate::cli) publish: Vec<PublishRequest>,
 }

@@ -52,6 +52,53 @@ fn endpoints_of_dead_namespaces_are_released() {
 }
 
 #[test]
+fn a_namespace_that_only_our_interface_keeps_is_dead() {
+    for reborn in [false, true] {
+        let host = Host::new();
+        let manager = host.start();
+        furnish(&manager);
+        let ours = crate::sandbox::Netns::current().unwrap().id();
+        host.plane.world(|world| {
+            world.inhabited.insert(ours);
+            match reborn {
+                true => drop(world.reborn.insert(HERE.into(), 1)),
+                false => drop(world.dead.insert(HERE.into())),
+            }
+        });
+        let all = manager.endpoints().len();
+        manager.reconcile();
+        assert_eq!(manager.endpoints().len(), all, "somebody is in there, reborn: {reborn}");
+        host.plane.world(|world| world.inhabited.clear());
+        assert!(manager.doctor()[0].what.contains("/proc/self/ns/net of endpoint 'old'"));
+        manager.reconcile();
+        let names: Vec<_> = manager.endpoints().iter().map(|(_, e)| e.name.to_string()).collect();
+        assert_eq!(names, ["stays", "stays"], "reborn: {reborn}");
+        host.check(&manager, "the dead are released");
+    }
+}
+
+#[test]
+fn what_a_dead_endpoint_has_is_given_to_who_asks_for_it() {
+    let host = Host::new();
+    let manager = host.start();
+    furnish(&manager);
+    let asked = [
+        endpoint("old", ALSO_HERE),
+        EndpointRequest { ip: Some([10, 1, 0, 2].into()), ..endpoint("new", ALSO_HERE) },
+    ];
+    for request in asked {
+        let error = manager.connect("blue", &request).unwrap_err();
+        assert_eq!(error.code(), Code::Conflict, "it lives: {error}");
+        host.plane.world(|world| world.dead.insert(HERE.into()));
+        manager.connect("blue", &request).unwrap();
+        host.plane.world(|world| world.dead.clear());
+        host.check(&manager, "given away");
+        manager.disconnect("blue", request.name.unwrap().as_str()).unwrap();
+        manager.connect("blue", &endpoint("old", HERE)).unwrap();
+    }
+}
+
+#[test]
 fn a_namespace_that_cannot_be_looked_at_is_not_dead() {
     let host = Host::new();
     let manager = host.start();
@@ -100,7 +147,7 @@ fn what_cannot_be_restored_yet_is_tried_again_less_and_less_often() {
     host.lose_packet_process();
     host.plane.world(|world| world.refuse = Some(Refuse::Plug));
     let next = host.start();
-    host.plane.world(|world| assert!(world.open.is_empty(), "what failed is undone"));
+    host.plane.world(|world| assert!(world.ports().is_empty(), "what failed is undone"));
     let findings = next.doctor();
     assert!(findings[0].what.contains("refused"), "{findings:?}");
     let refusals = || host.plane.world(|world| world.refusals);

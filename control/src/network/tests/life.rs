@@ -76,7 +76,7 @@ proptest! {
             ports.sort();
             plane.world(|world| {
                 prop_assert_eq!(world.ports(), ports.clone());
-                let mut published: Vec<_> = world.tables.ports.iter().map(|port| port.id).collect();
+                let mut published = world.published_ports();
                 published.sort();
                 prop_assert_eq!(published, ports);
                 Ok(())

@@ -17,7 +17,8 @@ use super::envelope::{Document, moment, text};
 use super::{CatalogError, Claim, Key, keys};
 use crate::ipam::{Holder, Lease, Policy, PoolSpec, UlaPrefix};
 use crate::model::{
-    Driver, Endpoint, EndpointState, Id, IfName, Interface, Name, Network, Sandbox, Subnet, parse_options,
+    Driver, Endpoint, EndpointState, Id, IfName, Interface, Name, Network, PublishRequest, Sandbox, Subnet,
+    parse_options,
 };
 use crate::sandbox::{Birth, NetnsId};
 
@@ -114,6 +115,9 @@ pub struct EndpointDocument {
     pub netns_birth: Birth,
     /// What it has there, if its network gives interfaces.
     pub interface: Option<InterfaceDocument>,
+    /// The host's ports behind which it answers, none of which is still to be chosen; version 1 has none.
+    #[serde(default)]
+    pub ports: Vec<PublishRequest>,
     /// When it was connected, in nanoseconds since 1970.
     #[serde(with = "moment")]
     pub created: SystemTime,
@@ -145,7 +149,7 @@ macro_rules! documents {
     )*};
 }
 
-documents!(ClaimDocument "claim" 1, NodeDocument "node" 1, NetworkDocument "network" 1, EndpointDocument "endpoint" 1);
+documents!(ClaimDocument "claim" 1, NodeDocument "node" 1, NetworkDocument "network" 1, EndpointDocument "endpoint" 2);
 
 impl NetworkDocument {
     /// The document of a network that is not being removed.
@@ -183,6 +187,7 @@ impl NetworkDocument {
             key: keys::network(self.id),
             what: error.to_string(),
         })?;
+        let options = parse_options(&self.options)?;
         let subnet = |subnet: &SubnetDocument| Subnet {
             net: subnet.net,
             gateway: subnet.gateway,
@@ -198,7 +203,8 @@ impl NetworkDocument {
             mtu: self.mtu,
             internal: self.internal,
             subnets: self.subnets.iter().map(subnet).collect(),
-            options: parse_options(&self.options)?,
+            options: options.segment,
+            gateway: options.gateway(self.driver, self.internal)?,
             given_options: self.options.clone(),
             labels: self.labels.clone(),
             created: self.created,
@@ -248,6 +254,7 @@ impl EndpointDocument {
             netns_id: (endpoint.sandbox.key.dev, endpoint.sandbox.key.ino),
             netns_birth: endpoint.sandbox.birth.clone(),
             interface: endpoint.interface.as_ref().map(InterfaceDocument::of),
+            ports: PublishRequest::of(&endpoint.ports),
             created: endpoint.created,
         }
     }
@@ -263,6 +270,7 @@ impl EndpointDocument {
             state: self.state,
             sandbox: Sandbox { path: self.netns.clone(), key, birth: self.netns_birth.clone() },
             interface: self.interface.as_ref().map(InterfaceDocument::interface),
+            ports: self.ports.iter().flat_map(PublishRequest::mappings).collect(),
             created: self.created,
         }
     }

@@ -77,6 +77,7 @@ pub(in crate::store) fn endpoint(network: u8, n: u8, last: u8) -> EndpointDocume
             ],
             gateways: vec![ip(&format!("10.{network}.0.1"))],
         }),
+        ports: vec!["8080-8081:80-81".parse().unwrap()],
         created: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
     }
 }
@@ -405,4 +406,15 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn an_endpoint_of_the_first_version_has_no_ports() {
+    let (key, document) = (keys::endpoint(id(1), id(3)), endpoint(1, 3, 3));
+    let mut written: serde_json::Value = serde_json::from_slice(&encode(&key, &document).unwrap()).unwrap();
+    assert_eq!(written["body"]["ports"], serde_json::json!(["8080-8081:80-81/tcp"]));
+    written["version"] = 1.into();
+    written["body"].as_object_mut().unwrap().remove("ports");
+    let read: EndpointDocument = decode(&key, written.to_string().as_bytes()).unwrap();
+    assert_eq!(read, EndpointDocument { ports: vec![], ..document });
 }
