@@ -3,18 +3,24 @@
 mod flat;
 
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flat::flat;
 use weft_bench::frames::{self, Kind, Lab, SuperFrame, address, in_tunnel, remote, udp_frame};
+use weft_dataplane::gateway::{Egress, EgressSpec, Filtering, LinkId, LinkSpec, RouteSpec};
+use weft_dataplane::nat::rewrite::{self, Protocol, Side};
+use weft_dataplane::nat::{Inside, Limits, Nat, Outcome, Policy, Timers};
 use weft_dataplane::switch::fdb::{Learned, Refresh, SEGMENT_LIMIT};
 use weft_dataplane::switch::{Fdb, Location};
+use weft_dataplane::tables::PortId;
 use weft_dataplane::time::Moment;
 use weft_dataplane::tunnel::outer::{self, Ends, NextHop};
 use weft_dataplane::tunnel::{Envelope, Vtep, decap};
 use weft_dataplane::wire::{
-    Ecn, EtherType, Ipv4Packet, Ipv6Packet, MacAddr, TcpSegment, UdpDatagram, flow, protocol, vlan, vxlan,
+    Ecn, EtherType, Ipv4Packet, Ipv6Packet, MacAddr, TcpSegment, UdpDatagram, ethernet, flow, protocol, vlan,
+    vxlan,
 };
 
 const NOW: Moment = Moment::from_secs(2);
@@ -154,5 +160,86 @@ fn decapsulate(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, parse, learn, lookup, encap, decapsulate);
+/// What a NAT does to a packet beside looking up its session: the cost must not depend on the payload.
+fn exchange(c: &mut Criterion) {
+    let mut group = c.benchmark_group("rewrite");
+    group.throughput(Throughput::Elements(1));
+    let small = (udp_frame(address(0), remote(0), 18), false);
+    let large = Kind::ALL.map(|(name, kind)| (format!("64KB/{name}"), (SuperFrame::new(kind).bytes, true)));
+    for (name, (mut frame, partial)) in [("64B/udp4".to_owned(), small)].into_iter().chain(large) {
+        let mut port = 0u16;
+        flat(&mut group, &name, || {
+            port = port.wrapping_add(1);
+            let ip = black_box(&mut frame[ethernet::HEADER_LEN..]);
+            let packet = rewrite::parse(ip).expect("an honest packet");
+            // Any address of the family: the next one of its own does.
+            let outside = match packet.source {
+                IpAddr::V4(source) => Ipv4Addr::from_bits(source.to_bits() ^ 1).into(),
+                IpAddr::V6(source) => Ipv6Addr::from_bits(source.to_bits() ^ 1).into(),
+            };
+            rewrite::translate(ip, &packet, Side::Source, outside, Some(port | 1), partial);
+        });
+    }
+    group.finish();
+}
+
+/// Endpoints that share the sessions of a NAT.
+const ENDPOINTS: u32 = 16;
+
+/// An outside address, and a NAT that may lend a port of it to each endpoint.
+fn nat() -> Nat {
+    let outside: IpAddr = Ipv4Addr::new(192, 0, 2, 1).into();
+    let link =
+        LinkSpec { id: LinkId(1), mac: MacAddr::from_ipv4(address(1)), mtu: 1_500, addresses: vec![outside] };
+    let everything = "0.0.0.0/0".parse().expect("a prefix");
+    let route = RouteSpec { prefix: everything, link: Some(LinkId(1)), via: None, source: None };
+    let spec =
+        EgressSpec { links: vec![link], routes: vec![route], neighbors: Vec::new(), own: vec![outside] };
+    // The last eighth would be for others.
+    let limits = Limits { endpoint_rate: 0, sessions: 1_200_000, ..Limits::default() };
+    let mut nat = Nat::new(7, limits, Timers::default());
+    nat.set_egress(Egress::build(&spec).expect("it makes sense"), NOW);
+    nat.lend(outside, Protocol::Udp, &(40_000..40_000 + 4 * ENDPOINTS as u16).collect::<Vec<_>>());
+    nat
+}
+
+/// Sends the datagram of session `n`, which differs from others by its endpoint and its destination port.
+fn send(nat: &mut Nat, ip: &mut [u8], template: &[u8], n: u32, now: Moment) -> Outcome {
+    ip.copy_from_slice(template);
+    ip[22..24].copy_from_slice(&(1_000 + (n / ENDPOINTS) as u16).to_be_bytes());
+    let from = Inside { port: PortId(n % ENDPOINTS), filtering: Filtering::AddressDependent };
+    nat.outbound(from, ip, false, Policy::Begin, now)
+}
+
+/// A packet through NAT: of a session among few and among a million, and the first of one.
+fn translate(c: &mut Criterion) {
+    let mut group = c.benchmark_group("nat");
+    group.throughput(Throughput::Elements(1));
+    let template = udp_frame(address(0), remote(0), 18)[ethernet::HEADER_LEN..].to_vec();
+    let mut ip = template.clone();
+    for sessions in [1_000, 1_000_000] {
+        let mut nat = nat();
+        for n in 0..sessions {
+            assert!(matches!(send(&mut nat, &mut ip, &template, n, NOW), Outcome::Leave(_)));
+        }
+        let mut next = 0;
+        flat(&mut group, &format!("known/{sessions}-sessions"), || {
+            next = (next + STRIDE) % sessions;
+            send(&mut nat, &mut ip, &template, next, NOW)
+        });
+    }
+    let (mut nat, mut next, mut now) = (nat(), 0, NOW);
+    let mut begin = || {
+        // One begins every 5 ms and lives for 300 s: 60,000 at a time.
+        (next, now) = ((next + 1) % 1_000_000, now.after(Duration::from_millis(5)));
+        let outcome = send(&mut nat, &mut ip, &template, next, now);
+        nat.expire(now, 4);
+        assert!(matches!(outcome, Outcome::Leave(_)));
+    };
+    (0..200_000).for_each(|_| begin());
+    flat(&mut group, "new/60000-sessions", begin);
+    group.finish();
+}
+
+criterion_group!(benches, parse, learn, lookup, encap, decapsulate, exchange, translate);
 criterion_main!(benches);

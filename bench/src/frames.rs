@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use weft_dataplane::datapath::Datapath;
 use weft_dataplane::offload::{Checksum, Gso, GsoKind, Offload, segments};
 use weft_dataplane::tables::{
-    Ground, PortId, PortSpec, SegmentId, SegmentOptions, SegmentSpec, Tables, TablesSpec,
+    Ground, PortId, PortKind, PortSpec, SegmentId, SegmentOptions, SegmentSpec, Tables, TablesSpec,
 };
 use weft_dataplane::time::Moment;
 use weft_dataplane::tunnel::Vtep;
@@ -43,14 +43,16 @@ impl Lab {
             mtu: MTU,
             options: SegmentOptions { storm_kpps: 0, ..SegmentOptions::default() },
             vteps: vec![PEER.into()],
+            gateway: None,
         };
         let ports = (0..ports).map(|n| PortSpec {
             id: PortId(n),
+            kind: PortKind::Endpoint,
             segment: SegmentId(1),
             mac: MacAddr::from_ipv4(address(n)),
             addresses: vec![IpAddr::V4(address(n))],
         });
-        let spec = TablesSpec { segments: vec![segment], ports: ports.collect() };
+        let spec = TablesSpec { segments: vec![segment], ports: ports.collect(), ..TablesSpec::default() };
         #[expect(clippy::expect_used, reason = "the specification above is valid")]
         let tables = Tables::build(&spec, &Tables::empty(&ground), &ground).expect("valid tables");
         let mut lab = Self { tables, datapath: Datapath::new(0, 7).remembering() };

@@ -1,9 +1,11 @@
 //! How fast Weft is, and beside what.
 //!
-//! Three instruments share this package. `cargo bench -p weft-bench` times the pure packet path on named frames
+//! Four instruments share this package. `cargo bench -p weft-bench` times the pure packet path on named frames
 //! ([`frames`]): nanoseconds and allocations, no kernel. `weft-bench compare` ([`cli`]) is the lab: it builds the same two
 //! hosts for Weft in each underlay mode, the kernel's bridge and vxlan, a bare veth and Open vSwitch, sends the same
-//! traffic through each in turn, and says how they compare. `weft-bench endpoints` fills one host.
+//! traffic through each in turn, and says how they compare. `weft-bench nat` is the
+//! same for a container's way out of its host, beside the kernel's masquerade, slirp4netns and pasta. `weft-bench
+//! endpoints` fills one host.
 //!
 //! ```text
 //!   endpoints  a full host: how long attaching and detaching take there, and what it costs

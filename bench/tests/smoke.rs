@@ -33,6 +33,12 @@ fn lab() -> Option<Command> {
     Some(command)
 }
 
+/// Whether a program can be found.
+fn exists(program: &str) -> bool {
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .any(|dir| dir.join(program).is_file())
+}
+
 /// The namespaces that carry this process's id.
 fn namespaces_of(pid: u32) -> Vec<String> {
     let entries = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
@@ -76,6 +82,39 @@ fn weft_beside_the_kernel() {
     assert!(std::fs::read_to_string(&markdown).unwrap().contains("| | weft:udp | kernel |"));
     assert!(std::fs::read_to_string(&svg).unwrap().trim_end().ends_with("</svg>"));
     assert!(text(&output).contains("TCP, 1 stream: throughput"));
+    assert_eq!(namespaces_of(pid), Vec::<String>::new());
+}
+
+#[test]
+fn masquerade_beside_plain_routing() {
+    if !geteuid().is_root() || !exists("nft") {
+        println!("skipped: needs root and nft (apt-get install nftables)");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let [json, markdown] = ["out.json", "out.md"].map(|name| directory.path().join(name));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weft-bench"));
+    command.args(["nat", "--quick", "--contenders", "direct,kernel", "--variants", "super"]);
+    command.args(["--workloads", "tcp-out,tcp-in,tcp-published,cps,rr", "--max-steal", "100"]);
+    command.arg("--json").arg(&json).arg("--markdown").arg(&markdown);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let samples = report["samples"].as_array().unwrap();
+    assert_eq!(samples.len(), 2 * 2 * 5, "rounds, contenders, workloads");
+    for sample in samples {
+        assert_eq!(sample["failure"], Value::Null, "{sample}");
+    }
+    let made = samples.iter().filter(|sample| sample["workload"] == "cps");
+    assert!(
+        made.clone().count() == 4
+            && made.clone().all(|sample| sample["figures"]["connection_rate"].as_f64() > Some(0.0))
+    );
+    assert!(std::fs::read_to_string(&markdown).unwrap().contains("| | direct | kernel |"));
+    assert!(text(&output).contains("TCP connections: rate, conn/s"));
     assert_eq!(namespaces_of(pid), Vec::<String>::new());
 }
 

@@ -12,6 +12,8 @@
 //! Failures: a contender that cannot be built is shown as refused, skipped or failed, with its reason, and the others go
 //! on. A turn that fails is counted; after [`rounds::PATIENCE`] failed turns in one variant the contender is left out.
 
+mod datagrams;
+pub(crate) mod lab;
 mod progress;
 mod rounds;
 pub(crate) mod trial;
@@ -27,9 +29,9 @@ use crate::error::LabError;
 use crate::report::model::{Report, Settings, Standing, State};
 use crate::report::{about, summary};
 use crate::stage::command::require;
-use crate::stage::contender::everybody;
 use crate::stage::underlay::Variant;
-use crate::stage::{Contender, End, Stage, netns, ovs};
+use crate::stage::{Contender, Stage, netns};
+use lab::Lab;
 use progress::Progress;
 use rounds::Rounds;
 use trial::Times;
@@ -41,6 +43,8 @@ const BUILDING: Duration = Duration::from_secs(1);
 /// What the user asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
+    /// In which lab.
+    pub(crate) lab: Lab,
     /// Who takes part.
     pub(crate) contenders: Vec<Contender>,
     /// Over which underlays.
@@ -61,11 +65,12 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Everything, as often and as long as gives figures worth keeping in about half an hour.
-    pub(crate) fn full() -> Self {
+    pub(crate) fn full(lab: Lab) -> Self {
         Self {
-            contenders: everybody(),
+            lab,
+            contenders: lab.contenders(),
             variants: Variant::value_variants().to_vec(),
-            workloads: Workload::value_variants().to_vec(),
+            workloads: lab.workloads().to_vec(),
             rounds: 5,
             times: Times { measure: Duration::from_secs(1) },
             max_steal: 2.0,
@@ -75,18 +80,18 @@ impl Plan {
     }
 
     /// A smoke test: everybody over every underlay, but little of each.
-    pub(crate) fn quick() -> Self {
+    pub(crate) fn quick(lab: Lab) -> Self {
         Self {
-            workloads: vec![Workload::Tcp1, Workload::Udp64, Workload::Rr, Workload::Rest],
+            workloads: lab.quick_workloads().to_vec(),
             rounds: 2,
             times: Times { measure: Duration::from_millis(200) },
-            ..Self::full()
+            ..Self::full(lab)
         }
     }
 
     /// Whether any contender needs the executable under test.
     pub(crate) fn needs_weft(&self) -> bool {
-        self.contenders.iter().any(|contender| contender.has(|end| matches!(end, End::Weft(_))))
+        self.contenders.iter().any(|contender| contender.is_weft())
     }
 
     /// About how long it will take.
@@ -130,6 +135,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Report, LabError> {
 
 fn settings(plan: &Plan) -> Settings {
     Settings {
+        lab: plan.lab,
         rounds: plan.rounds,
         measure_s: plan.times.measure.as_secs_f64(),
         max_steal_percent: plan.max_steal,
@@ -149,7 +155,9 @@ fn build_all(
     let mut stages = Vec::new();
     for &contender in &plan.contenders {
         progress.say(&format!("{variant}: building {contender}"));
-        let built = prepare(plan, contender, variant)
+        let built = variant
+            .prepare(plan.install)
+            .and_then(|()| contender.prepare(plan.install))
             .and_then(|()| Stage::build(contender, variant, plan.weft.as_deref().unwrap_or("weft".as_ref())));
         let (state, reason) = match built {
             Ok(stage) => {
@@ -173,10 +181,4 @@ fn build_all(
         report.standings.push(Standing { variant, contender: contender.to_string(), state, reason });
     }
     Ok(stages)
-}
-
-/// Makes sure that what the contender needs is installed.
-fn prepare(plan: &Plan, contender: Contender, variant: Variant) -> Result<(), LabError> {
-    variant.prepare(plan.install)?;
-    if contender.has(|end| end == End::Ovs) { ovs::prepare(plan.install) } else { Ok(()) }
 }

@@ -12,7 +12,7 @@ use crate::measure::cpu::Look;
 use crate::report::figure;
 use crate::report::model::{Report, Round, Sample, State};
 use crate::stage::underlay::Variant;
-use crate::stage::{Contender, End, Stage};
+use crate::stage::{Contender, Stage};
 
 /// After so many failed turns in one variant a contender is left out.
 pub(super) const PATIENCE: usize = 3;
@@ -32,7 +32,7 @@ pub(super) struct Rounds<'a> {
 /// there is nothing to see of those without daemons.
 pub(super) fn takes(contender: Contender, workload: Workload) -> bool {
     match workload {
-        Workload::Rest => contender.is_symmetric() && contender.has(|end| end != End::Kernel),
+        Workload::Rest => contender.is_symmetric() && contender.has_daemons(),
         _ => contender.is_symmetric() || !workload.is_back(),
     }
 }
@@ -49,7 +49,8 @@ impl Rounds<'_> {
             self.report.rounds.push(Round { variant: self.variant, round, foreign_percent });
             for &workload in &self.plan.workloads {
                 for stage in in_turn(stages, round) {
-                    if takes(stage.contender, workload) && self.is_welcome(stage.contender) {
+                    let can = workload != Workload::TcpPublished || stage.published().is_some();
+                    if can && takes(stage.contender, workload) && self.is_welcome(stage.contender) {
                         self.turn(stage, round, workload, &mut marks)?;
                     }
                 }

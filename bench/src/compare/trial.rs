@@ -4,19 +4,17 @@ use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
+use super::datagrams::Datagrams;
 use super::workload::{Metric, Workload};
 use crate::error::LabError;
 use crate::interrupt;
-use crate::measure::cpu::{Look, resident};
-use crate::measure::search::{PRECISION, highest_passing};
+use crate::measure::cpu::{Look, Usage, resident};
 use crate::stage::Stage;
-use crate::traffic::{Agent, Answer, Task};
+use crate::stage::nat::PORT;
+use crate::traffic::{Agent, Answer, End, Task};
 
-/// The loss that counts as low: a fraction.
-const LOW_LOSS: f64 = 0.005;
-
-/// A sender that does not reach this part of the rate it was given did not offer that rate.
-const REACHED: f64 = 0.95;
+/// TCP connections that are open at a time.
+const CONCURRENT: usize = 16;
 
 /// How long things are measured.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +25,7 @@ pub(crate) struct Times {
 
 impl Times {
     /// Before it, and not counted: TCP finds its window, tables are learned, the clock speeds up.
-    fn warm_up(self) -> Duration {
+    pub(super) fn warm_up(self) -> Duration {
         (self.measure / 4).clamp(Duration::from_millis(50), Duration::from_secs(2))
     }
 
@@ -42,7 +40,7 @@ impl Times {
     }
 
     /// One rate of a search.
-    fn rate(self) -> Duration {
+    pub(super) fn rate(self) -> Duration {
         (self.measure / 5).clamp(Duration::from_millis(40), Duration::from_secs(2))
     }
 
@@ -73,46 +71,94 @@ pub(crate) fn perform(
 ) -> Result<Figures, LabError> {
     let daemons = stage.daemons();
     let [near, far] = stage.addresses();
+    let published = stage.published();
     let (from, to, on) = match workload.is_back() {
         false => (&mut stage.near, &mut stage.far, far),
         true => (&mut stage.far, &mut stage.near, near),
     };
+    let bulk = Bulk { streams: 1, listens: Listens::Receiver, on: SocketAddrV4::new(on, 0), by: None, times };
     match workload {
-        Workload::Tcp1 | Workload::Tcp1Back | Workload::Tcp8 | Workload::Tcp8Back => {
-            let streams = if matches!(workload, Workload::Tcp8 | Workload::Tcp8Back) { 8 } else { 1 };
-            let (warm_up, enough, patience) = (times.warm_up(), times.bytes(), times.patience());
-            bulk(from, to, Task::TcpReceive { on, streams, warm_up, enough, patience, daemons })
+        Workload::Tcp1 | Workload::Tcp1Back | Workload::TcpOut => bulk.figures(from, to, daemons),
+        Workload::Tcp8 | Workload::Tcp8Back => Bulk { streams: 8, ..bulk }.figures(from, to, daemons),
+        Workload::TcpIn => {
+            let on = SocketAddrV4::new(far, 0);
+            Bulk { listens: Listens::Sender, on, ..bulk }.figures(from, to, daemons)
+        }
+        Workload::TcpPublished => {
+            Bulk { on: SocketAddrV4::new(near, PORT), by: published, ..bulk }.figures(from, to, daemons)
+        }
+        Workload::Cps => {
+            let target = listen(to, &Task::Serve { on })?;
+            connections(from, target, times, daemons)
         }
         Workload::Udp64 | Workload::Udp1400 => {
             let payload = if workload == Workload::Udp64 { 64 } else { 1400 };
-            let Answer::Ready(target) = to.ask(&Task::UdpReceive { on }, Duration::ZERO)? else {
-                return Err(out_of_step());
-            };
+            let target = listen(to, &Task::UdpReceive { on })?;
             Datagrams { from, to, target, payload, times, marks }.figures()
         }
         Workload::Rr => {
-            let Answer::Ready(target) = to.ask(&Task::Echo { on }, Duration::ZERO)? else {
-                return Err(out_of_step());
-            };
+            let target = listen(to, &Task::Echo { on })?;
             round_trips(from, target, times)
         }
         Workload::Rest => rest(&daemons, times),
     }
 }
 
-fn out_of_step() -> LabError {
+pub(super) fn out_of_step() -> LabError {
     LabError::Traffic("an answer to another question".into())
 }
 
-fn bulk(from: &mut Agent, to: &mut Agent, task: Task) -> Result<Figures, LabError> {
-    let Task::TcpReceive { streams, warm_up, patience, .. } = task else { return Err(out_of_step()) };
-    let limit = warm_up + patience;
-    to.tell(&task)?;
-    let Answer::Ready(address) = to.answer(Duration::ZERO)? else { return Err(out_of_step()) };
-    from.tell(&Task::TcpSend { to: address, streams, limit })?;
-    let received = to.answer(limit)?;
-    let Answer::Done = from.answer(limit)? else { return Err(out_of_step()) };
-    let Answer::Received { bytes, seconds, usage } = received else { return Err(out_of_step()) };
+/// Who waits for the other's connections.
+#[derive(Clone, Copy)]
+enum Listens {
+    Receiver,
+    Sender,
+}
+
+/// A bulk transfer.
+#[derive(Clone, Copy)]
+struct Bulk {
+    streams: usize,
+    listens: Listens,
+    /// Where.
+    on: SocketAddrV4,
+    /// Where that appears to the other end, when something between them translates it.
+    by: Option<SocketAddrV4>,
+    times: Times,
+}
+
+impl Bulk {
+    fn figures(self, from: &mut Agent, to: &mut Agent, daemons: Vec<u32>) -> Result<Figures, LabError> {
+        let Self { streams, listens, on, by, times } = self;
+        let (warm_up, enough, patience) = (times.warm_up(), times.bytes(), times.patience());
+        let limit = warm_up + patience;
+        let receive = |end| Task::TcpReceive { end, streams, warm_up, enough, patience, daemons };
+        let send = |end| Task::TcpSend { end, streams, limit };
+        match listens {
+            Listens::Receiver => {
+                let address = listen(to, &receive(End::Listen(on)))?;
+                from.tell(&send(End::Connect(by.unwrap_or(address))))?;
+            }
+            Listens::Sender => {
+                let address = listen(from, &send(End::Listen(on)))?;
+                to.tell(&receive(End::Connect(by.unwrap_or(address))))?;
+            }
+        }
+        let received = to.answer(limit)?;
+        let Answer::Done = from.answer(limit)? else { return Err(out_of_step()) };
+        let Answer::Received { bytes, seconds, usage } = received else { return Err(out_of_step()) };
+        throughput(bytes, seconds, usage)
+    }
+}
+
+fn listen(agent: &mut Agent, task: &Task) -> Result<SocketAddrV4, LabError> {
+    match agent.ask(task, Duration::ZERO)? {
+        Answer::Ready(address) => Ok(address),
+        _ => Err(out_of_step()),
+    }
+}
+
+fn throughput(bytes: u64, seconds: f64, usage: Usage) -> Result<Figures, LabError> {
     if bytes == 0 {
         return Err(LabError::Traffic("connected, but no byte came".into()));
     }
@@ -121,6 +167,29 @@ fn bulk(from: &mut Agent, to: &mut Agent, task: Task) -> Result<Figures, LabErro
         (Metric::Gbps, gigabytes * 8.0 / seconds),
         (Metric::CpuPerGb, usage.machine_s / gigabytes),
         (Metric::DaemonCpuPerGb, usage.daemons_s / gigabytes),
+    ]))
+}
+
+fn connections(
+    from: &mut Agent,
+    to: SocketAddrV4,
+    times: Times,
+    daemons: Vec<u32>,
+) -> Result<Figures, LabError> {
+    let (warm_up, measure) = (times.warm_up(), times.measure);
+    let task = Task::Connect { to, concurrent: CONCURRENT, warm_up, measure, daemons };
+    let Answer::Connected { made, failed, seconds, usage } = from.ask(&task, warm_up + measure)? else {
+        return Err(out_of_step());
+    };
+    if made == 0 {
+        return Err(LabError::Traffic(format!("no connection was completed, {failed} failed")));
+    }
+    let each = 1e6 / made as f64;
+    Ok(Figures::from([
+        (Metric::ConnectionRate, made as f64 / seconds),
+        (Metric::ConnectionsFailed, 100.0 * failed as f64 / (made + failed) as f64),
+        (Metric::CpuPerConnection, usage.machine_s * each),
+        (Metric::DaemonCpuPerConnection, usage.daemons_s * each),
     ]))
 }
 
@@ -138,74 +207,4 @@ fn rest(daemons: &[u32], times: Times) -> Result<Figures, LabError> {
     let idle = 100.0 * usage.daemons_s / times.measure.as_secs_f64();
     let memory = resident(daemons) as f64 / f64::from(1 << 20);
     Ok(Figures::from([(Metric::Memory, memory), (Metric::IdleCpu, idle)]))
-}
-
-/// Floods and searches with one size of datagram.
-struct Datagrams<'a> {
-    from: &'a mut Agent,
-    to: &'a mut Agent,
-    target: SocketAddrV4,
-    payload: usize,
-    times: Times,
-    /// The last mark used; each trial takes the next.
-    marks: &'a mut u64,
-}
-
-/// What one trial saw, in datagrams per second.
-struct Seen {
-    offered: f64,
-    received: f64,
-    /// A fraction of what was sent.
-    loss: f64,
-}
-
-impl Datagrams<'_> {
-    fn figures(mut self) -> Result<Figures, LabError> {
-        self.send(None, self.times.warm_up())?;
-        let flood = self.trial(None, self.times.measure)?;
-        let mut figures = Figures::from([
-            (Metric::FloodKpps, flood.received / 1e3),
-            (Metric::OfferedKpps, flood.offered / 1e3),
-        ]);
-        let low = self.search(&flood, flood.offered, LOW_LOSS)?;
-        if let Some(rate) = low {
-            figures.insert(Metric::LowLossKpps, rate / 1e3);
-            // Where nothing at all may be lost, the rate is at most that, whatever the search's precision makes of it.
-            if let Some(lossless) = self.search(&flood, rate * PRECISION, 0.0)? {
-                figures.insert(Metric::NoLossKpps, lossless.min(rate) / 1e3);
-            }
-        }
-        Ok(figures)
-    }
-
-    /// A flood that passes is the answer already: more cannot be offered.
-    fn search(&mut self, flood: &Seen, high: f64, allowed: f64) -> Result<Option<f64>, LabError> {
-        if flood.loss <= allowed {
-            return Ok(Some(flood.received));
-        }
-        let low = (flood.received / 16.0).max(1_000.0).min(high / 2.0);
-        let time = self.times.rate();
-        highest_passing(low, high, allowed, |rate| self.trial(Some(rate), time).map(|seen| seen.loss))
-    }
-
-    fn trial(&mut self, rate: Option<f64>, time: Duration) -> Result<Seen, LabError> {
-        let (sent, sending) = self.send(rate, time)?;
-        let count = Task::UdpCount { mark: *self.marks, sent };
-        let Answer::Counted { received, seconds } = self.to.ask(&count, Duration::ZERO)? else {
-            return Err(out_of_step());
-        };
-        let offered = sent as f64 / sending;
-        let reached = rate.is_none_or(|rate| offered >= rate * REACHED);
-        let loss = if reached && sent > 0 { 1.0 - received as f64 / sent as f64 } else { 1.0 };
-        Ok(Seen { offered, received: received as f64 / sending.max(seconds), loss })
-    }
-
-    fn send(&mut self, rate: Option<f64>, time: Duration) -> Result<(u64, f64), LabError> {
-        *self.marks += 1;
-        let (to, payload, mark) = (self.target, self.payload, *self.marks);
-        match self.from.ask(&Task::UdpSend { to, payload, rate, time, mark }, time)? {
-            Answer::Sent { sent, seconds } => Ok((sent, seconds)),
-            _ => Err(out_of_step()),
-        }
-    }
 }

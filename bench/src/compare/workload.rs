@@ -17,6 +17,14 @@ pub(crate) enum Workload {
     Tcp8,
     /// Eight TCP streams from host 2 to host 1
     Tcp8Back,
+    /// One TCP stream out of the container
+    TcpOut,
+    /// One TCP stream into the container, over a connection that it opened
+    TcpIn,
+    /// One TCP stream into the container, over a connection to a published port
+    TcpPublished,
+    /// TCP connections out of the container, sixteen at a time: connect, 64 bytes there and back, close
+    Cps,
     /// UDP datagrams of 64 bytes, at a search for the highest rate and at flood
     Udp64,
     /// UDP datagrams of 1400 bytes, likewise
@@ -35,6 +43,10 @@ impl Workload {
             Self::Tcp1Back => "TCP, 1 stream back",
             Self::Tcp8 => "TCP, 8 streams",
             Self::Tcp8Back => "TCP, 8 streams back",
+            Self::TcpOut => "TCP out, 1 stream",
+            Self::TcpIn => "TCP in, 1 stream",
+            Self::TcpPublished => "TCP in by a published port, 1 stream",
+            Self::Cps => "TCP connections",
             Self::Udp64 => "UDP, 64 B",
             Self::Udp1400 => "UDP, 1400 B",
             Self::Rr => "UDP request-response",
@@ -42,17 +54,27 @@ impl Workload {
         }
     }
 
-    /// Whether it goes from host 2 to host 1.
+    /// Whether it goes from host 2 to host 1, or from outside to the container.
     pub(crate) fn is_back(self) -> bool {
-        matches!(self, Self::Tcp1Back | Self::Tcp8Back)
+        matches!(self, Self::Tcp1Back | Self::Tcp8Back | Self::TcpIn | Self::TcpPublished)
     }
 
     /// What is measured of it, in the order of the report.
     pub(crate) fn metrics(self) -> &'static [Metric] {
         match self {
-            Self::Tcp1 | Self::Tcp1Back | Self::Tcp8 | Self::Tcp8Back => {
-                &[Metric::Gbps, Metric::CpuPerGb, Metric::DaemonCpuPerGb]
-            }
+            Self::Tcp1
+            | Self::Tcp1Back
+            | Self::Tcp8
+            | Self::Tcp8Back
+            | Self::TcpOut
+            | Self::TcpIn
+            | Self::TcpPublished => &[Metric::Gbps, Metric::CpuPerGb, Metric::DaemonCpuPerGb],
+            Self::Cps => &[
+                Metric::ConnectionRate,
+                Metric::ConnectionsFailed,
+                Metric::CpuPerConnection,
+                Metric::DaemonCpuPerConnection,
+            ],
             Self::Udp64 | Self::Udp1400 => {
                 &[Metric::LowLossKpps, Metric::NoLossKpps, Metric::FloodKpps, Metric::OfferedKpps]
             }
@@ -95,6 +117,14 @@ pub(crate) enum Metric {
     Memory,
     /// CPU time of all daemons without traffic, per cent of one core.
     IdleCpu,
+    /// TCP connections opened, used and closed, in a second.
+    ConnectionRate,
+    /// Those that were not answered in time or were refused, per cent of all that were tried.
+    ConnectionsFailed,
+    /// CPU time of the whole machine for each connection, microseconds.
+    CpuPerConnection,
+    /// The daemons' part of it.
+    DaemonCpuPerConnection,
 }
 
 /// Which way is good.
@@ -123,6 +153,10 @@ impl Metric {
             Self::P99 => "half round trip, p99",
             Self::Memory => "memory",
             Self::IdleCpu => "idle CPU",
+            Self::ConnectionRate => "rate",
+            Self::ConnectionsFailed => "failed",
+            Self::CpuPerConnection => "CPU, whole machine",
+            Self::DaemonCpuPerConnection => "CPU, daemons",
         }
     }
 
@@ -134,16 +168,26 @@ impl Metric {
             Self::LowLossKpps | Self::NoLossKpps | Self::FloodKpps | Self::OfferedKpps => "kpps",
             Self::P50 | Self::P99 => "us",
             Self::Memory => "MiB",
-            Self::IdleCpu => "%",
+            Self::IdleCpu | Self::ConnectionsFailed => "%",
+            Self::ConnectionRate => "conn/s",
+            Self::CpuPerConnection | Self::DaemonCpuPerConnection => "CPU-us/conn",
         }
     }
 
     /// Which way is good.
     pub(crate) fn better(self) -> Better {
         match self {
-            Self::Gbps | Self::LowLossKpps | Self::NoLossKpps | Self::FloodKpps => Better::Higher,
-            Self::CpuPerGb | Self::P50 | Self::P99 => Better::Lower,
-            Self::DaemonCpuPerGb | Self::OfferedKpps | Self::Memory | Self::IdleCpu => Better::Neither,
+            Self::Gbps | Self::LowLossKpps | Self::NoLossKpps | Self::FloodKpps | Self::ConnectionRate => {
+                Better::Higher
+            }
+            Self::CpuPerGb | Self::CpuPerConnection | Self::ConnectionsFailed | Self::P50 | Self::P99 => {
+                Better::Lower
+            }
+            Self::DaemonCpuPerGb
+            | Self::DaemonCpuPerConnection
+            | Self::OfferedKpps
+            | Self::Memory
+            | Self::IdleCpu => Better::Neither,
         }
     }
 }

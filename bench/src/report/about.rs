@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::model::About;
 use crate::compare::Plan;
+use crate::compare::lab::Lab;
 use crate::stage::command::{read, run};
 use crate::stage::underlay::{INNER_MTU, MTU};
 
@@ -24,7 +25,7 @@ pub(crate) fn about(plan: &Plan) -> About {
         mitigations: mitigations(),
         versions: versions(plan),
         underlay_mtu: MTU,
-        inner_mtu: INNER_MTU,
+        inner_mtu: if plan.lab == Lab::Nat { MTU } else { INNER_MTU },
         offloads: BTreeMap::new(),
     }
 }
@@ -50,9 +51,16 @@ fn mitigations() -> BTreeMap<String, String> {
 /// The first line of what each program says of its version.
 fn versions(plan: &Plan) -> BTreeMap<String, String> {
     let weft = plan.weft.as_ref().map(|path| path.display().to_string());
-    let programs = [("weft", weft.as_deref().unwrap_or("weft"), "--version"), ("ip", "ip", "-V")]
-        .into_iter()
-        .chain([("ovs", "ovs-vswitchd", "--version"), ("ethtool", "ethtool", "--version")]);
+    let always = [
+        ("weft", weft.as_deref().unwrap_or("weft"), "--version"),
+        ("ip", "ip", "-V"),
+        ("ethtool", "ethtool", "--version"),
+    ];
+    let others: &[_] = match plan.lab {
+        Lab::Overlay => &[("ovs", "ovs-vswitchd", "--version")],
+        Lab::Nat => &[("nft", "nft", "--version"), ("slirp4netns", "slirp4netns", "--version")],
+    };
+    let programs = always.into_iter().chain(others.iter().copied());
     let version = |(name, program, option): (&str, &str, &str)| {
         let said = run(program, &[option]).ok()?;
         Some((name.to_owned(), said.lines().next()?.trim().to_owned()))

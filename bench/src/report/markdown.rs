@@ -63,6 +63,7 @@ fn cell(row: &Row) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::workload::{Metric, Workload};
     use crate::report::summary::tests::example;
 
     #[test]
@@ -71,9 +72,24 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[..4],
-            ["**super**: super-frames cross the underlay", "", "| | kernel | weft:udp |", "|---|---:|---:|"]
+            ["**super**: super-frames cross the wire", "", "| | kernel | weft:udp |", "|---|---:|---:|"]
         );
         assert_eq!(lines[4], "| TCP 1 stream, Gb/s | 20.0 | 10.0 [**0.50x** 0.50..0.75] |");
+    }
+
+    #[test]
+    fn connections_have_their_rate_and_their_failures() {
+        let mut report = example(false);
+        for row in report.rows.iter_mut().filter(|row| row.workload == Workload::Tcp1) {
+            row.workload = Workload::Cps;
+            match row.metric {
+                Metric::Gbps => row.metric = Metric::ConnectionRate,
+                _ => row.metric = Metric::ConnectionsFailed,
+            }
+        }
+        let text = render(&report);
+        assert!(text.contains("| TCP connections, 1/s | 20.0 | 10.0 [**0.50x** 0.50..0.75] |"), "{text}");
+        assert!(text.contains("| TCP connections failed, % |"), "{text}");
     }
 
     #[test]

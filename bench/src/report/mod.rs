@@ -13,10 +13,19 @@ pub(crate) mod text;
 use crate::compare::workload::{Metric, Workload};
 
 /// The rows a person looks at first; the rest is in the text summary and in JSON.
-pub(crate) const HEADLINES: [(Workload, Metric, &str); 9] = [
+pub(crate) const HEADLINES: [(Workload, Metric, &str); 18] = [
     (Workload::Tcp1, Metric::Gbps, "TCP 1 stream, Gb/s"),
     (Workload::Tcp1, Metric::CpuPerGb, "TCP 1 stream, CPU-s/GB"),
     (Workload::Tcp8, Metric::Gbps, "TCP 8 streams, Gb/s"),
+    (Workload::TcpOut, Metric::Gbps, "TCP out, Gb/s"),
+    (Workload::TcpOut, Metric::CpuPerGb, "TCP out, CPU-s/GB"),
+    (Workload::TcpIn, Metric::Gbps, "TCP in, Gb/s"),
+    (Workload::TcpIn, Metric::CpuPerGb, "TCP in, CPU-s/GB"),
+    (Workload::TcpPublished, Metric::Gbps, "TCP in by a published port, Gb/s"),
+    (Workload::TcpPublished, Metric::CpuPerGb, "TCP in by a published port, CPU-s/GB"),
+    (Workload::Cps, Metric::ConnectionRate, "TCP connections, 1/s"),
+    (Workload::Cps, Metric::ConnectionsFailed, "TCP connections failed, %"),
+    (Workload::Cps, Metric::CpuPerConnection, "TCP connections, CPU-us each"),
     (Workload::Udp64, Metric::LowLossKpps, "UDP 64 B, loss ≤ 0.5 %, kpps"),
     (Workload::Udp64, Metric::FloodKpps, "UDP 64 B at flood, kpps"),
     (Workload::Udp1400, Metric::LowLossKpps, "UDP 1400 B, loss ≤ 0.5 %, kpps"),

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::compare::lab::Lab;
 use crate::compare::trial::Figures;
 use crate::compare::workload::{Metric, Workload};
 use crate::measure::stats::Spread;
@@ -64,6 +65,9 @@ pub(crate) struct About {
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Settings {
+    /// In which lab.
+    #[serde(default)]
+    pub(crate) lab: Lab,
     /// How often.
     pub(crate) rounds: usize,
     /// How long each measurement takes.

@@ -60,12 +60,14 @@ fn counted(sample: &Sample, metric: Metric) -> Option<f64> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::compare::lab::Lab;
     use crate::report::model::{About, Round, Settings, Standing, State};
 
     /// Three rounds of one stream: the kernel at 10, 20 and 40, Weft at 5, 10 and 30; the last turn of Weft's is
     /// discarded when `noisy`.
     pub(crate) fn example(noisy: bool) -> Report {
         let settings = Settings {
+            lab: Lab::Overlay,
             rounds: 3,
             measure_s: 1.0,
             max_steal_percent: 2.0,
@@ -145,5 +147,15 @@ pub(crate) mod tests {
         let report = example(true);
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+    }
+
+    #[test]
+    fn a_report_that_names_no_lab_is_of_the_overlay() {
+        let mut report = example(false);
+        report.settings.lab = Lab::Nat;
+        let mut json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["settings"]["lab"], "nat");
+        json["settings"].as_object_mut().unwrap().remove("lab");
+        assert_eq!(serde_json::from_value::<Report>(json).unwrap().settings.lab, Lab::Overlay);
     }
 }

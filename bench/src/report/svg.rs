@@ -54,15 +54,14 @@ pub(crate) fn render(report: &Report) -> String {
          height=\"{height}\" role=\"img\">\n<style>{STYLE}</style>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
     );
-    put(&mut svg, MARGIN, 38.0, "h", "Container networks beside the kernel's own VXLAN");
-    put(
-        &mut svg,
-        MARGIN,
-        58.0,
-        "s",
-        "Times as good as kernel bridge + vxlan: longer is better, the kernel is 1.0. \
-         Whiskers: worst and best round. Numbers: the figure itself.",
+    let lab = report.settings.lab;
+    let explained = format!(
+        "Times as good as {}: longer is better, the kernel is 1.0. Whiskers: worst and best round. \
+         Numbers: the figure itself.",
+        lab.baseline()
     );
+    put(&mut svg, MARGIN, 38.0, "h", lab.title());
+    put(&mut svg, MARGIN, 58.0, "s", &explained);
     put(&mut svg, MARGIN, 75.0, "s", &report.machine());
     for (number, variant) in variants.iter().enumerate() {
         let left = MARGIN + LABELS + number as f64 * COLUMN;
@@ -182,10 +181,11 @@ fn bar(svg: &mut String, row: &Row, left: f64, y: f64, scale: &Scale) {
 fn colour(contender: &str) -> &'static str {
     match contender {
         "kernel" => "#9aa5b1",
-        "veth" => "#cbd2d9",
-        "ovs" => "#f0b429",
+        "veth" | "direct" => "#cbd2d9",
+        "ovs" | "slirp4netns" => "#f0b429",
+        "pasta" => "#e8853a",
         mixed if mixed.contains('/') => "#9446ed",
-        "weft:tunnel-gso" | "weft:auto" => "#0b5fa5",
+        "weft:tunnel-gso" | "weft:auto" | "weft" => "#0b5fa5",
         "weft:udp-gso" => "#2f8fd8",
         _ => "#84c5f4",
     }
@@ -202,6 +202,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::lab::Lab;
     use crate::report::summary::tests::example;
 
     /// The widths of the bars of one contender, by group.
@@ -235,6 +236,14 @@ mod tests {
                 svg.lines().filter(|l| l.starts_with(&format!("<{tag}")) && l.ends_with("/>")).count();
             assert_eq!(opened, closed + alone, "{tag}");
         }
+    }
+
+    #[test]
+    fn it_says_what_is_compared() {
+        let mut report = example(false);
+        assert!(render(&report).contains("kernel bridge + vxlan: longer is better"));
+        report.settings.lab = Lab::Nat;
+        assert!(render(&report).contains("kernel bridge + nft masquerade: longer is better"));
     }
 
     #[test]

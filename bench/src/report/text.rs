@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn each_contender_has_a_line_with_its_ratio() {
         let text = render(&example(false));
-        assert!(text.contains("super: super-frames cross the underlay"), "{text}");
+        assert!(text.contains("super: super-frames cross the wire"), "{text}");
         assert!(text.contains("TCP, 1 stream: throughput, Gb/s (more is better)"), "{text}");
         let weft: Vec<&str> = text.lines().filter(|line| line.contains("weft:udp  ")).collect();
         assert!(weft[0].contains("10.0") && weft[0].ends_with("0.50 x kernel (0.50..0.75, n=3)"), "{weft:?}");

@@ -3,13 +3,20 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A way of joining two containers.
+use super::command::require;
+use super::nat::Nat;
+use super::ovs;
+use crate::error::LabError;
+
+/// A way of joining two containers, or one to the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contender {
     /// A veth and nothing else: the ceiling.
     Plain,
     /// A VTEP on each host; the first one sends.
     Pair(End, End),
+    /// A way out of one host.
+    Nat(Nat),
 }
 
 /// What a host does.
@@ -67,7 +74,7 @@ impl Contender {
     /// Whether both hosts do the same, so that both directions make sense.
     pub(crate) fn is_symmetric(self) -> bool {
         match self {
-            Self::Plain => true,
+            Self::Plain | Self::Nat(_) => true,
             Self::Pair(near, far) => near == far,
         }
     }
@@ -75,6 +82,33 @@ impl Contender {
     /// Whether any host does `wanted`.
     pub(crate) fn has(self, wanted: impl Fn(End) -> bool) -> bool {
         matches!(self, Self::Pair(near, far) if wanted(near) || wanted(far))
+    }
+
+    /// Whether it is, or contains, the executable under test.
+    pub(crate) fn is_weft(self) -> bool {
+        self == Self::Nat(Nat::Weft) || self.has(|end| matches!(end, End::Weft(_)))
+    }
+
+    /// Whether processes do its work, so that their memory and CPU time are its own.
+    pub(crate) fn has_daemons(self) -> bool {
+        match self {
+            Self::Nat(nat) => nat.has_daemons(),
+            _ => self.has(|end| end != End::Kernel),
+        }
+    }
+
+    /// Makes sure that what it needs is installed.
+    ///
+    /// # Errors
+    /// [`LabError::Missing`] when it is not and may not be installed.
+    pub(crate) fn prepare(self, install: bool) -> Result<(), LabError> {
+        match self {
+            Self::Nat(nat) => {
+                nat.needs().map_or(Ok(()), |(program, package)| require(program, package, install))
+            }
+            _ if self.has(|end| end == End::Ovs) => ovs::prepare(install),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -94,6 +128,7 @@ impl fmt::Display for Contender {
             Self::Plain => f.write_str("veth"),
             Self::Pair(near, far) if near == far => near.fmt(f),
             Self::Pair(near, far) => write!(f, "{near}/{far}"),
+            Self::Nat(nat) => nat.fmt(f),
         }
     }
 }

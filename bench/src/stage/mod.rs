@@ -7,7 +7,7 @@
 //!
 //! Every contender gets hosts and a wire of its own, alike to the last flag, and keeps them for a variant's whole time,
 //! so that turns can alternate without anything being rebuilt. The bare veth has no containers: its agents stand on the
-//! hosts, which makes it the ceiling.
+//! hosts, which makes it the ceiling. For NAT ([`nat`]) there is one container, and its counterpart is the other host.
 //!
 //! What it is not: a place where anything is measured. Limits: a daemon has 20 s to become ready, a path 10 s to carry
 //! its first datagram.
@@ -16,12 +16,13 @@ pub(crate) mod command;
 pub(crate) mod contender;
 pub(crate) mod daemon;
 mod kernel;
+pub(crate) mod nat;
 pub(crate) mod netns;
 pub(crate) mod ovs;
 pub(crate) mod underlay;
 mod weft;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::time::Duration;
 
@@ -51,6 +52,7 @@ enum Joined {
     Kernel,
     Weft(weft::Weft),
     Ovs(ovs::Ovs),
+    Userspace(nat::Userspace),
 }
 
 /// A contender, built. Fields drop in order: agents, daemons, namespaces.
@@ -64,6 +66,8 @@ pub(crate) struct Stage {
     joined: Vec<Joined>,
     containers: Vec<Container>,
     hosts: [Host; 2],
+    addresses: [Ipv4Addr; 2],
+    published: Option<SocketAddrV4>,
 }
 
 impl Stage {
@@ -73,26 +77,44 @@ impl Stage {
     /// [`LabError::Refused`] when the contender declines, and whatever else fails.
     pub(crate) fn build(contender: Contender, variant: Variant, weft: &Path) -> Result<Self, LabError> {
         let hosts = underlay::hosts(variant)?;
+        let [a, b] = &hosts;
+        let (mut addresses, mut published) = ([a.address, b.address], None);
         let (joined, containers) = match contender {
             Contender::Plain => (Vec::new(), Vec::new()),
             Contender::Pair(near, far) => {
                 let containers = vec![container(1)?, container(2)?];
-                let [a, b] = &hosts;
                 let near = join(near, a, &containers[0], b.address, weft)?;
                 let far = join(far, b, &containers[1], a.address, weft)?;
+                addresses = [containers[0].address, containers[1].address];
                 (vec![near, far], containers)
+            }
+            Contender::Nat(nat) => {
+                let way = nat::join(nat, &hosts, weft)?;
+                (addresses, published) = ([way.inside.address, nat::SERVER], way.published);
+                (vec![way.joined], vec![way.inside])
             }
         };
         let [near, far] = places(&hosts, &containers);
-        let (near, far) = (Agent::start(near.0)?, Agent::start(far.0)?);
-        let mut stage = Self { contender, near, far, joined, containers, hosts };
-        stage.first_datagram()?;
+        let (near, far) = (Agent::start(near)?, Agent::start(far)?);
+        let mut stage = Self { contender, near, far, joined, containers, hosts, addresses, published };
+        stage.first_datagram().map_err(|error| match (contender, error) {
+            (Contender::Nat(_), LabError::TooLong { seconds, .. }) => {
+                let reason = format!("no datagram from outside within {seconds} s: it does no NAT");
+                LabError::Refused(reason)
+            }
+            (_, error) => error,
+        })?;
         Ok(stage)
     }
 
     /// The addresses of both ends of the traffic.
     pub(crate) fn addresses(&self) -> [Ipv4Addr; 2] {
-        places(&self.hosts, &self.containers).map(|(_, address)| address)
+        self.addresses
+    }
+
+    /// Where the far end reaches [`nat::PORT`] of the near one; `None` when nothing is published.
+    pub(crate) fn published(&self) -> Option<SocketAddrV4> {
+        self.published
     }
 
     /// The daemons of both hosts.
@@ -101,16 +123,20 @@ impl Stage {
             Joined::Kernel => Vec::new(),
             Joined::Weft(weft) => weft.pids(),
             Joined::Ovs(ovs) => ovs.pids(),
+            Joined::Userspace(process) => vec![process.pid()],
         };
         self.joined.iter().flat_map(of).collect()
     }
 
     /// What the contender says of itself.
     pub(crate) fn note(&self) -> Option<String> {
-        self.joined.iter().find_map(|joined| match joined {
+        let note = self.joined.iter().find_map(|joined| match joined {
             Joined::Weft(weft) => Some(weft.note()),
+            Joined::Userspace(_) => Some(nat::Userspace::note()),
             Joined::Kernel | Joined::Ovs(_) => None,
-        })
+        })?;
+        let lacks = matches!(self.contender, Contender::Nat(_)) && self.published.is_none();
+        Some(if lacks { note + ", publishes no port" } else { note })
     }
 
     /// The offloads of the wire.
@@ -121,7 +147,7 @@ impl Stage {
     /// Starts both agents afresh, after a trial that did not end as it should.
     pub(crate) fn restart_agents(&mut self) -> Result<(), LabError> {
         let [near, far] = places(&self.hosts, &self.containers);
-        (self.near, self.far) = (Agent::start(near.0)?, Agent::start(far.0)?);
+        (self.near, self.far) = (Agent::start(near)?, Agent::start(far)?);
         Ok(())
     }
 
@@ -134,10 +160,12 @@ impl Stage {
         let request =
             Task::RequestResponse { to, warm_up: Duration::ZERO, measure: Duration::from_millis(20) };
         let near = &mut self.near;
-        wait_until("a datagram comes back", FIRST, || match near.ask(&request, Duration::ZERO) {
-            Ok(_) => Ok(Some(())),
-            Err(LabError::Traffic(_)) => Ok(None),
-            Err(error) => Err(error),
+        wait_until("a datagram comes back from the other end", FIRST, || {
+            match near.ask(&request, Duration::ZERO) {
+                Ok(_) => Ok(Some(())),
+                Err(LabError::Traffic(_)) => Ok(None),
+                Err(error) => Err(error),
+            }
         })
     }
 }
@@ -161,10 +189,7 @@ fn join(
     }
 }
 
-/// Where the traffic starts and ends: in the containers, or on the hosts when there are none.
-fn places<'a>(hosts: &'a [Host; 2], containers: &'a [Container]) -> [(&'a Namespace, Ipv4Addr); 2] {
-    match containers {
-        [near, far] => [near, far].map(|container| (&container.ns, container.address)),
-        _ => hosts.each_ref().map(|host| (&host.ns, host.address)),
-    }
+/// Where the traffic starts and ends: in the containers, or on a host that has none.
+fn places<'a>(hosts: &'a [Host; 2], containers: &'a [Container]) -> [&'a Namespace; 2] {
+    [0, 1].map(|end| containers.get(end).map_or(&hosts[end].ns, |container| &container.ns))
 }

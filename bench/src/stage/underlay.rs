@@ -40,7 +40,7 @@ impl Variant {
     /// What it is, for headings.
     pub(crate) fn title(self) -> &'static str {
         match self {
-            Self::Super => "super-frames cross the underlay",
+            Self::Super => "super-frames cross the wire",
             Self::MtuGro => "MTU frames, receiver with GRO",
             Self::Mtu => "MTU frames, no GRO",
         }

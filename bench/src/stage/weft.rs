@@ -1,7 +1,7 @@
 //! Weft: a real daemon, met through its executable, configuration file and command line.
 
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -18,13 +18,33 @@ use crate::error::LabError;
 /// How long a command of its command line may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// The network's name.
+const NETWORK: &str = "bench";
+
 /// A daemon on one host with one container.
 #[derive(Debug)]
 pub(super) struct Weft {
     daemon: Daemon,
     status: Status,
+    command_line: CommandLine,
     /// Removed last.
     _directory: TempDir,
+}
+
+/// The command line of one daemon.
+#[derive(Debug)]
+struct CommandLine {
+    executable: PathBuf,
+    /// Its API socket.
+    api: String,
+}
+
+impl CommandLine {
+    fn run(&self, args: &[&str]) -> Result<String, LabError> {
+        let mut command = Command::new(&self.executable);
+        command.args(["-H", &self.api]).args(args).env_clear();
+        finish(command, LIMIT).map_err(without_name)
+    }
 }
 
 /// What is read of `weft status --format json`.
@@ -39,7 +59,7 @@ struct Status {
 }
 
 impl Weft {
-    /// Starts a daemon on `host` and connects the container.
+    /// Starts a daemon on `host` and connects the container to an overlay.
     ///
     /// # Errors
     /// [`LabError::Refused`] when it does not offer the mode.
@@ -50,34 +70,60 @@ impl Weft {
         container: &Container,
         peer: Ipv4Addr,
     ) -> Result<Self, LabError> {
+        let weft = Self::start(executable, host, &underlay(mode, host.address, peer))?;
+        check_mode(mode, &weft.status)?;
+        weft.connect(&["-d", "overlay", "--vni", &VNI.to_string()], "10.77.0.0/24", container, &[])?;
+        Ok(weft)
+    }
+
+    /// Starts a daemon on `host` and connects the container to a bridge network, everything at its default. True when
+    /// `port` of the container is published as the host's port of that number; an executable without `--publish` does not.
+    pub(super) fn join_nat(
+        executable: &Path,
+        host: &Host,
+        container: &Container,
+        subnet: &str,
+        port: u16,
+    ) -> Result<(Self, bool), LabError> {
+        let weft = Self::start(executable, host, "")?;
+        let publishes = weft.command_line.run(&["network", "connect", "--help"])?.contains("--publish");
+        let rule = format!("{port}:{port}");
+        let publish: &[&str] = if publishes { &["--publish", &rule] } else { &[] };
+        weft.connect(&["-d", "bridge"], subnet, container, publish)?;
+        Ok((weft, publishes))
+    }
+
+    fn start(executable: &Path, host: &Host, settings: &str) -> Result<Self, LabError> {
         let directory = directory()?;
-        let file = directory.path().join("config.toml");
-        let written = std::fs::write(&file, configuration(directory.path(), mode, host.address, peer));
+        let (here, file) = (text(directory.path()), directory.path().join("config.toml"));
+        let places = format!("state_dir = \"{here}/state\"\nrun_dir = \"{here}/run\"\n");
+        let written = std::fs::write(&file, places + settings);
         written.map_err(LabError::io(format!("write {}", file.display())))?;
         let mut command = Command::new(executable);
         command.arg("daemon").arg("--config").arg(&file).env_clear();
         let mut daemon = Daemon::start(&host.ns, command, directory.path().join("log"))?;
-
-        let api = format!("unix://{}", directory.path().join("run/weft.sock").display());
-        let weft = |args: &[&str]| {
-            let mut command = Command::new(executable);
-            command.args(["-H", &api]).args(args).env_clear();
-            finish(command, LIMIT)
-        };
+        let api = format!("unix://{here}/run/weft.sock");
+        let command_line = CommandLine { executable: executable.to_owned(), api };
         let status = || {
-            let shown = weft(&["status", "--format", "json"]).ok()?;
+            let shown = command_line.run(&["status", "--format", "json"]).ok()?;
             serde_json::from_str::<Status>(&shown).ok().filter(|status| status.ready)
         };
         let status = daemon.ready("the daemon is ready", status).map_err(without_name)?;
-        check_mode(mode, &status)?;
-        let vni = VNI.to_string();
-        let subnet = ["--subnet", "10.77.0.0/24", "--vni", &vni];
-        weft(&[&["network", "create", "bench", "-d", "overlay"], subnet.as_slice()].concat())
-            .map_err(without_name)?;
-        let address = container.address.to_string();
-        weft(&["network", "connect", "bench", &container.ns.path(), "--name", "c", "--ip", &address])
-            .map_err(without_name)?;
-        Ok(Self { daemon, status, _directory: directory })
+        Ok(Self { daemon, status, command_line, _directory: directory })
+    }
+
+    fn connect(
+        &self,
+        network: &[&str],
+        subnet: &str,
+        container: &Container,
+        more: &[&str],
+    ) -> Result<(), LabError> {
+        let create = ["network", "create", NETWORK, "--subnet", subnet];
+        self.command_line.run(&[create.as_slice(), network].concat())?;
+        let (path, address) = (container.ns.path(), container.address.to_string());
+        let connect = ["network", "connect", NETWORK, &path, "--name", "c", "--ip", &address];
+        self.command_line.run(&[connect.as_slice(), more].concat()).map(drop)
     }
 
     /// Its processes.
@@ -121,13 +167,10 @@ fn without_name(error: LabError) -> LabError {
     }
 }
 
-fn configuration(directory: &Path, mode: Mode, address: Ipv4Addr, peer: Ipv4Addr) -> String {
-    let (here, mode) = (text(directory), mode.name());
-    format!(
-        "state_dir = \"{here}/state\"\nrun_dir = \"{here}/run\"\n\
-         [underlay]\naddress = \"{address}\"\nmode = \"{mode}\"\n\
-         [[peer]]\naddress = \"{peer}\"\n"
-    )
+/// The part of the configuration that says how hosts reach each other.
+fn underlay(mode: Mode, address: Ipv4Addr, peer: Ipv4Addr) -> String {
+    let mode = mode.name();
+    format!("[underlay]\naddress = \"{address}\"\nmode = \"{mode}\"\n[[peer]]\naddress = \"{peer}\"\n")
 }
 
 #[cfg(test)]

@@ -1,17 +1,21 @@
 //! The agent's own loop.
 
 use std::io::{self, BufRead, Write};
+use std::net::SocketAddrV4;
 use std::process::ExitCode;
 
 use super::protocol::{Answer, Task};
-use super::{rr, tcp, udp};
+use super::{connections, rr, tcp, udp};
 
 /// Reads tasks until standard input ends.
 pub(crate) fn serve() -> ExitCode {
-    let mut counter = None;
+    // What a task leaves for the next ones.
+    let (mut counter, mut server) = (None, None);
     for line in io::stdin().lock().lines() {
         let answer = match line.map(|line| serde_json::from_str(&line)) {
-            Ok(Ok(task)) => perform(task, &mut counter).unwrap_or_else(|e| Answer::Failed(e.to_string())),
+            Ok(Ok(task)) => {
+                perform(task, &mut counter, &mut server).unwrap_or_else(|e| Answer::Failed(e.to_string()))
+            }
             Ok(Err(error)) => Answer::Failed(format!("not a task: {error}")),
             Err(_) => return ExitCode::FAILURE,
         };
@@ -23,14 +27,29 @@ pub(crate) fn serve() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn perform(task: Task, counter: &mut Option<udp::Counter>) -> io::Result<Answer> {
+fn perform(
+    task: Task,
+    counter: &mut Option<udp::Counter>,
+    server: &mut Option<SocketAddrV4>,
+) -> io::Result<Answer> {
+    let ready = |address| say(&Answer::Ready(address));
     match task {
-        Task::TcpReceive { on, streams, warm_up, enough, patience, daemons } => {
-            let receiver = tcp::Receiver::listen(on)?;
-            say(&Answer::Ready(receiver.address()?))?;
-            receiver.measure(streams, warm_up, enough, patience, &daemons)
+        Task::TcpReceive { end, streams, warm_up, enough, patience, daemons } => {
+            let streams = tcp::meet(end, streams, ready)?;
+            tcp::receive(streams, warm_up, enough, patience, &daemons)
         }
-        Task::TcpSend { to, streams, limit } => tcp::send(to, streams, limit).map(|()| Answer::Done),
+        Task::TcpSend { end, streams, limit } => {
+            let streams = tcp::meet(end, streams, ready)?;
+            tcp::send(streams, limit).map(|()| Answer::Done)
+        }
+        Task::Serve { on } => {
+            let address = server.map_or_else(|| connections::serve(on), Ok)?;
+            *server = Some(address);
+            Ok(Answer::Ready(address))
+        }
+        Task::Connect { to, concurrent, warm_up, measure, daemons } => {
+            connections::connect(to, concurrent, warm_up, measure, &daemons)
+        }
         Task::UdpReceive { on } => {
             let made = udp::Counter::start(on)?;
             let address = made.address();

@@ -6,6 +6,7 @@
 //!
 //! - TCP: blocking sockets, blocks of 128 KiB, one thread for each stream, buffers left to the kernel. The receiver
 //!   counts, after a warm-up, by its own clock, and reads the CPU clocks at the same two moments.
+//! - TCP connections: blocking sockets, one thread for each that is open at a time; who serves closes first.
 //! - UDP: one datagram a packet (no segmentation offload, so packets are packets), sent in batches by sendmmsg(2),
 //!   received by recvmmsg(2) into a 4 MiB buffer, counted in the receiving process. Paced by the clock: what is due is
 //!   sent, in bursts of at most [`udp::BATCH`].
@@ -14,6 +15,7 @@
 //! Limits: a task ends by itself after its time and a grace of [`GRACE`]; the lab waits a little longer than that.
 
 pub(crate) mod agent;
+mod connections;
 pub(crate) mod handle;
 pub(crate) mod protocol;
 mod rr;
@@ -23,7 +25,7 @@ mod udp;
 use std::time::Duration;
 
 pub(crate) use handle::Agent;
-pub(crate) use protocol::{Answer, Task};
+pub(crate) use protocol::{Answer, End, Task};
 
 /// How much longer than asked for a task may take before it is given up.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);

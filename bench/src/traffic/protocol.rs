@@ -7,13 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::measure::cpu::Usage;
 
+/// One end of TCP connections.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum End {
+    /// It listens there, on a port of the kernel's choice if that is 0, and says so with an [`Answer::Ready`] first.
+    Listen(SocketAddrV4),
+    /// It connects to the one who does.
+    Connect(SocketAddrV4),
+}
+
 /// What an agent is to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Task {
-    /// Listen, receive on so many streams, and measure. [`Answer::Ready`], then [`Answer::Received`].
+    /// Receive on so many streams, and measure. [`Answer::Received`].
     TcpReceive {
-        /// The address to listen on.
-        on: Ipv4Addr,
+        /// Which end it is.
+        end: End,
         /// How many connections.
         streams: usize,
         /// How long not to count, from the last connection on.
@@ -25,14 +34,32 @@ pub(crate) enum Task {
         /// Processes whose CPU time is counted apart.
         daemons: Vec<u32>,
     },
-    /// Connect so many streams and send until the receiver has had enough. [`Answer::Done`].
+    /// Send on so many streams until the receiver has had enough. [`Answer::Done`].
     TcpSend {
-        /// The receiver.
-        to: SocketAddrV4,
+        /// Which end it is.
+        end: End,
         /// How many connections.
         streams: usize,
         /// When to end if the receiver does not end it.
         limit: Duration,
+    },
+    /// Answer short connections from now on. [`Answer::Ready`].
+    Serve {
+        /// The address to listen on.
+        on: Ipv4Addr,
+    },
+    /// Make short connections, one after the other. [`Answer::Connected`].
+    Connect {
+        /// The server.
+        to: SocketAddrV4,
+        /// How many at a time.
+        concurrent: usize,
+        /// How long not to count.
+        warm_up: Duration,
+        /// How long to count.
+        measure: Duration,
+        /// Processes whose CPU time is counted apart.
+        daemons: Vec<u32>,
     },
     /// Start to count datagrams. [`Answer::Ready`].
     UdpReceive {
@@ -86,6 +113,17 @@ pub(crate) enum Answer {
     Received {
         /// Payload bytes, of all streams.
         bytes: u64,
+        /// The window in seconds.
+        seconds: f64,
+        /// CPU time within it.
+        usage: Usage,
+    },
+    /// The end of a [`Task::Connect`].
+    Connected {
+        /// Connections that were opened, used and closed.
+        made: u64,
+        /// Those that were not.
+        failed: u64,
         /// The window in seconds.
         seconds: f64,
         /// CPU time within it.

@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn an_echo_answers_every_request() {
         let address = echo(Ipv4Addr::LOCALHOST).unwrap();
-        let answer = request(address, Duration::from_millis(5), Duration::from_millis(20)).unwrap();
+        let answer = request(address, Duration::ZERO, Duration::from_millis(20)).unwrap();
         let Answer::RoundTrips { count, lost, p50_us, p99_us } = answer else { panic!("{answer:?}") };
         assert!(count > 0 && p50_us > 0.0 && p99_us >= p50_us, "{count} {p50_us} {p99_us}");
         assert_eq!(lost, 0);

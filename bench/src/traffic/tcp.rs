@@ -1,7 +1,7 @@
 //! Bulk TCP.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::set_socket_linger;
 
 use super::GRACE;
-use super::protocol::Answer;
+use super::protocol::{Answer, End};
 use crate::measure::cpu::Look;
 
 /// Bytes per read and per write.
@@ -21,77 +21,74 @@ const TICK: Duration = Duration::from_millis(2);
 /// How long a stream may stand still before its end looks at the clock.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// A listening socket that is about to measure.
-pub(super) struct Receiver {
-    listener: TcpListener,
+/// Makes the connections of one end; `listening` is told the address of an end that listens, as soon as it does.
+pub(super) fn meet(
+    end: End,
+    streams: usize,
+    listening: impl FnOnce(SocketAddrV4) -> io::Result<()>,
+) -> io::Result<Vec<TcpStream>> {
+    match end {
+        End::Connect(to) => (0..streams).map(|_| TcpStream::connect_timeout(&to.into(), GRACE)).collect(),
+        End::Listen(on) => {
+            let listener = TcpListener::bind(on)?;
+            listener.set_nonblocking(true)?;
+            listening(v4(listener.local_addr()?)?)?;
+            accept(&listener, streams)
+        }
+    }
 }
 
-impl Receiver {
-    /// Listens on a port of the kernel's choice.
-    pub(super) fn listen(on: Ipv4Addr) -> io::Result<Self> {
-        let listener = TcpListener::bind((on, 0))?;
-        listener.set_nonblocking(true)?;
-        Ok(Self { listener })
-    }
-
-    /// Where it listens.
-    pub(super) fn address(&self) -> io::Result<SocketAddrV4> {
-        v4(self.listener.local_addr()?)
-    }
-
-    /// Accepts the streams, measures until `enough` bytes have come after the warm-up or `patience` is over, and closes
-    /// them.
-    pub(super) fn measure(
-        self,
-        streams: usize,
-        warm_up: Duration,
-        enough: u64,
-        patience: Duration,
-        daemons: &[u32],
-    ) -> io::Result<Answer> {
-        let accepted = self.accept(streams)?;
-        let (bytes, over) = (AtomicU64::new(0), AtomicBool::new(false));
-        let look = || Look::now(daemons).map_err(|error| io::Error::other(error.to_string()));
-        thread::scope(|scope| {
-            for stream in accepted {
-                scope.spawn(|| drain(stream, &bytes, &over));
+fn accept(listener: &TcpListener, streams: usize) -> io::Result<Vec<TcpStream>> {
+    let deadline = Instant::now() + GRACE;
+    let mut accepted = Vec::with_capacity(streams);
+    while accepted.len() < streams {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false)?;
+                accepted.push(stream);
             }
-            let window = || {
-                thread::sleep(warm_up);
-                let (from, first, before) = (Instant::now(), bytes.load(Ordering::Relaxed), look()?);
-                while bytes.load(Ordering::Relaxed) - first < enough && from.elapsed() < patience {
-                    thread::sleep(TICK);
-                }
-                let (seconds, last) = (from.elapsed().as_secs_f64(), bytes.load(Ordering::Relaxed));
-                Ok(Answer::Received { bytes: last - first, seconds, usage: look()?.since(before) })
-            };
-            let received = window();
-            over.store(true, Ordering::Relaxed);
-            received
-        })
-    }
-
-    fn accept(&self, streams: usize) -> io::Result<Vec<TcpStream>> {
-        let deadline = Instant::now() + GRACE;
-        let mut accepted = Vec::with_capacity(streams);
-        while accepted.len() < streams {
-            match self.listener.accept() {
-                Ok((stream, _)) => {
-                    stream.set_nonblocking(false)?;
-                    stream.set_read_timeout(Some(LOOK))?;
-                    set_socket_linger(&stream, Some(Duration::ZERO))?;
-                    accepted.push(stream);
-                }
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                Err(_) if Instant::now() >= deadline => {
-                    let came = accepted.len();
-                    return Err(io::Error::other(format!("{came} of {streams} connections came")));
-                }
-                Err(_) => thread::sleep(Duration::from_millis(1)),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            Err(_) if Instant::now() >= deadline => {
+                let came = accepted.len();
+                return Err(io::Error::other(format!("{came} of {streams} connections came")));
             }
+            Err(_) => thread::sleep(Duration::from_millis(1)),
         }
-        Ok(accepted)
     }
+    Ok(accepted)
+}
+
+/// Measures until `enough` bytes have come after the warm-up or `patience` is over, and closes the streams.
+pub(super) fn receive(
+    streams: Vec<TcpStream>,
+    warm_up: Duration,
+    enough: u64,
+    patience: Duration,
+    daemons: &[u32],
+) -> io::Result<Answer> {
+    for stream in &streams {
+        stream.set_read_timeout(Some(LOOK))?;
+        set_socket_linger(stream, Some(Duration::ZERO))?;
+    }
+    let (bytes, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let look = || Look::now(daemons).map_err(|error| io::Error::other(error.to_string()));
+    thread::scope(|scope| {
+        for stream in streams {
+            scope.spawn(|| drain(stream, &bytes, &over));
+        }
+        let window = || {
+            thread::sleep(warm_up);
+            let (from, first, before) = (Instant::now(), bytes.load(Ordering::Relaxed), look()?);
+            while bytes.load(Ordering::Relaxed) - first < enough && from.elapsed() < patience {
+                thread::sleep(TICK);
+            }
+            let (seconds, last) = (from.elapsed().as_secs_f64(), bytes.load(Ordering::Relaxed));
+            Ok(Answer::Received { bytes: last - first, seconds, usage: look()?.since(before) })
+        };
+        let received = window();
+        over.store(true, Ordering::Relaxed);
+        received
+    })
 }
 
 /// Reads until the stream ends, however that happens, or the measurement is over. Closing then resets the connection, which tells
@@ -110,18 +107,14 @@ fn drain(mut stream: TcpStream, bytes: &AtomicU64, over: &AtomicBool) {
     }
 }
 
-/// Sends on so many streams until the receiver closes them, or for `limit` and a little longer.
-pub(super) fn send(to: SocketAddrV4, streams: usize, limit: Duration) -> io::Result<()> {
-    let connected = (0..streams)
-        .map(|_| {
-            let stream = TcpStream::connect_timeout(&to.into(), GRACE)?;
-            stream.set_write_timeout(Some(LOOK))?;
-            Ok(stream)
-        })
-        .collect::<io::Result<Vec<_>>>()?;
+/// Sends on all streams until the receiver closes them, or for `limit` and a little longer.
+pub(super) fn send(streams: Vec<TcpStream>, limit: Duration) -> io::Result<()> {
+    for stream in &streams {
+        stream.set_write_timeout(Some(LOOK))?;
+    }
     let deadline = Instant::now() + limit + Duration::from_secs(1);
     thread::scope(|scope| {
-        for mut stream in connected {
+        for mut stream in streams {
             scope.spawn(move || {
                 let block = vec![0x5a; BLOCK];
                 while Instant::now() < deadline {
@@ -145,5 +138,43 @@ pub(super) fn v4(address: SocketAddr) -> io::Result<SocketAddrV4> {
     match address {
         SocketAddr::V4(address) => Ok(address),
         SocketAddr::V6(_) => Err(io::Error::other("an IPv6 address where IPv4 was asked for")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use std::sync::mpsc;
+
+    const ENOUGH: u64 = 1_000_000;
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// One transfer over loopback by whichever end listens; how many bytes were counted.
+    fn transfer(receiver_listens: bool) -> u64 {
+        let (tell, told) = mpsc::channel();
+        let listen = move |streams| {
+            let on = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
+            meet(End::Listen(on), streams, |address| tell.send(address).map_err(io::Error::other))
+        };
+        let connect = move |streams| meet(End::Connect(told.recv().unwrap()), streams, |_| Ok(()));
+        let receive = |streams| receive(streams, Duration::ZERO, ENOUGH, PATIENCE, &[]).unwrap();
+        let answer = thread::scope(|scope| {
+            if receiver_listens {
+                scope.spawn(move || send(connect(2).unwrap(), PATIENCE).unwrap());
+                receive(listen(2).unwrap())
+            } else {
+                scope.spawn(move || send(listen(2).unwrap(), PATIENCE).unwrap());
+                receive(connect(2).unwrap())
+            }
+        });
+        let Answer::Received { bytes, .. } = answer else { panic!("{answer:?}") };
+        bytes
+    }
+
+    #[test]
+    fn either_end_may_listen() {
+        assert!(transfer(true) >= ENOUGH);
+        assert!(transfer(false) >= ENOUGH);
     }
 }
