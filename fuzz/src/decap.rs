@@ -27,6 +27,9 @@ pub fn decap(data: &[u8]) {
     assert_eq!(ended(&tables.totals()), 1, "one datagram, one verdict");
     match judged.verdict {
         Verdict::Transmit(_) => panic!("from a tunnel into a tunnel"),
+        Verdict::Leave(_) | Verdict::ByHost(_) | Verdict::Consumed => {
+            panic!("these networks have no gateway")
+        }
         Verdict::Drop(reason) => refused(&tables, reason),
         Verdict::Deliver(_) | Verdict::Flood => accepted(&tables, sender, payload, &judged),
     }

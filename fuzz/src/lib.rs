@@ -16,8 +16,10 @@
 mod decap;
 mod fdb_history;
 mod from_port;
+mod gateway;
 pub mod mutate;
 mod parse;
+mod rewrite;
 pub mod seeds;
 mod vnet;
 mod world;
@@ -25,17 +27,21 @@ mod world;
 pub use decap::decap;
 pub use fdb_history::fdb_history;
 pub use from_port::from_port;
+pub use gateway::gateway;
 pub use parse::parse;
+pub use rewrite::rewrite;
 pub use vnet::vnet;
 
 /// A target: its name, which is that of its folders, and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 7] = [
     ("parse", parse),
     ("decap", decap),
     ("from_port", from_port),
+    ("gateway", gateway),
     ("vnet", vnet),
     ("fdb_history", fdb_history),
+    ("rewrite", rewrite),
 ];

@@ -5,6 +5,8 @@ use etherparse::{Icmpv6Type, IpFragOffset, IpNumber, Ipv4Header, PacketBuilder};
 use crate::mutate::Mutator;
 use crate::world::{VNIS, VTEPS, mac, v4, v6};
 
+mod rewrite;
+
 /// A named input.
 pub type Seed = (String, Vec<u8>);
 
@@ -22,8 +24,10 @@ pub fn of(target: &str) -> Vec<Seed> {
             frames.into_iter().flat_map(ports).collect()
         }
         "decap" => decap(&frames),
+        "gateway" => gateway(frames),
         "vnet" => vnet(),
         "fdb_history" => histories(),
+        "rewrite" => rewrite::seeds(),
         _ => Vec::new(),
     }
 }
@@ -106,6 +110,32 @@ fn decap(frames: &[Seed]) -> Vec<Seed> {
         seeds.push((name.to_owned(), bytes));
     }
     seeds
+}
+
+/// The frames before links of several widths, and what only a gateway looks into.
+fn gateway(frames: Vec<Seed>) -> Vec<Seed> {
+    let with_options = |more: bool, options: &[u8], payload: usize| {
+        let mut header = Ipv4Header::new(payload as u16, 64, IpNumber::UDP, v4(1).octets(), v4(2).octets())
+            .expect("it fits");
+        header.options = options.try_into().expect("words");
+        (header.dont_fragment, header.more_fragments) = (false, more);
+        header.header_checksum = header.calc_header_checksum();
+        [&mac(2).0[..], &mac(1).0, &[8, 0], &header.to_bytes(), &vec![7; payload]].concat()
+    };
+    let mut probe = arp(1);
+    probe[28..32].fill(0);
+    let own = [
+        ("arp_probe", probe),
+        ("neighbor_solicit_checked", solicit(v6(1).octets(), &[1, 1, 2, 0x42, 10, 1, 0, 1])),
+        ("duplicate_address_detection", solicit([0; 16], &[])),
+        ("echo6", echo6()),
+        ("long_with_options", with_options(false, &[7, 7, 4, 0, 0, 0, 0, 1, 148, 4, 0, 0], 400)),
+        ("long_middle_fragment", with_options(true, &[], 400)),
+        ("source_route", with_options(false, &[131, 3, 4, 0], 16)),
+    ];
+    let own = own.into_iter().map(|(name, frame)| (name.to_owned(), frame));
+    let widths = |(name, frame): Seed| (name, [&[0, 100], &frame[..]].concat());
+    frames.into_iter().chain(own).map(widths).collect()
 }
 
 fn vnet() -> Vec<Seed> {
@@ -211,6 +241,21 @@ fn echo4() -> Vec<u8> {
     let link = PacketBuilder::ethernet2(mac(1).0, mac(2).0);
     let ip = link.ipv4(v4(1).octets(), v4(2).octets(), 64);
     written(|out| ip.icmpv4_echo_request(1, 2).write(out, b"ping"))
+}
+
+fn echo6() -> Vec<u8> {
+    let link = PacketBuilder::ethernet2(mac(1).0, mac(2).0);
+    let ip = link.ipv6(v6(1).octets(), v6(2).octets(), 64);
+    written(|out| ip.icmpv6_echo_request(1, 2).write(out, b"ping"))
+}
+
+/// Who has the second endpoint's address, asked as a stack does.
+fn solicit(source: [u8; 16], option: &[u8]) -> Vec<u8> {
+    let message = Icmpv6Type::Unknown { type_u8: 135, code_u8: 0, bytes5to8: [0; 4] };
+    let link = PacketBuilder::ethernet2(mac(1).0, [0x33, 0x33, 0xff, 0, 0, 2]);
+    let group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 2];
+    let body = [&v6(2).octets()[..], option].concat();
+    written(|out| link.ipv6(source, group, 255).icmpv6(message).write(out, &body))
 }
 
 fn arp(operation: u8) -> Vec<u8> {

@@ -6,7 +6,8 @@ use weft_dataplane::counters::Totals;
 use weft_dataplane::datapath::Datapath;
 use weft_dataplane::switch::EntryKind;
 use weft_dataplane::tables::{
-    Ground, PortId, PortSpec, SegmentId, SegmentOptions, SegmentSpec, Tables, TablesSpec, VlanPolicy,
+    Ground, PortId, PortKind, PortSpec, SegmentId, SegmentOptions, SegmentSpec, Tables, TablesSpec,
+    VlanPolicy,
 };
 use weft_dataplane::time::Moment;
 use weft_dataplane::tunnel::Vtep;
@@ -48,11 +49,13 @@ pub(crate) fn tables() -> Tables {
             mtu: 1_450,
             options: SegmentOptions { vlan, ..SegmentOptions::default() },
             vteps: VTEPS.map(IpAddr::from).to_vec(),
+            gateway: None,
         });
         for n in [1, 2] {
             let addresses = vec![v4(n).into(), v6(n).into()];
             let id = PortId(index * 2 + u32::from(n) - 1);
-            spec.ports.push(PortSpec { id, segment: SegmentId(index), mac: mac(n), addresses });
+            let (kind, segment) = (PortKind::Endpoint, SegmentId(index));
+            spec.ports.push(PortSpec { id, kind, segment, mac: mac(n), addresses });
         }
     }
     let own = Vtep::new(Ipv4Addr::new(192, 0, 2, 1).into());

@@ -86,6 +86,11 @@ fn from_port_keeps_its_promises() {
 }
 
 #[test]
+fn gateway_keeps_its_promises() {
+    replay(target("gateway"));
+}
+
+#[test]
 fn vnet_keeps_its_promises() {
     replay(target("vnet"));
 }
@@ -93,6 +98,11 @@ fn vnet_keeps_its_promises() {
 #[test]
 fn fdb_history_keeps_its_promises() {
     replay(target("fdb_history"));
+}
+
+#[test]
+fn rewrite_keeps_its_promises() {
+    replay(target("rewrite"));
 }
 
 /// `WEFT_FUZZ_SEEDS=write` writes the seeds into the corpus; what fuzzing has added stays.
