@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use weft_dataplane::tables::{
-    PortId, PortSpec, SegmentId, SegmentOptions, SegmentSpec, TablesSpec, VlanPolicy,
+    PortId, PortKind, PortSpec, SegmentId, SegmentOptions, SegmentSpec, TablesSpec, VlanPolicy,
 };
 use weft_dataplane::wire::{MacAddr, Vni};
 
@@ -89,6 +89,7 @@ impl World {
             mtu: 1_450,
             options: SegmentOptions::default(),
             vteps: Vec::new(),
+            gateway: None,
         };
         for setting in settings {
             match setting.split_once('=').unwrap_or_else(|| panic!("no value: {setting}")) {
@@ -110,6 +111,7 @@ impl World {
         self.add_station(name, mac, addresses);
         self.spec.ports.push(PortSpec {
             id: PortId(self.ports.len() as u32),
+            kind: PortKind::Endpoint,
             segment: SegmentId(self.network(network) as u32),
             mac: parsed(mac),
             addresses: addresses.iter().map(|address| parsed(address)).collect(),

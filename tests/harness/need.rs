@@ -18,6 +18,8 @@ pub enum Need {
     KernelVxlan,
     /// Open vSwitch, as a peer.
     OpenVswitch,
+    /// `nft` and the kernel's address translation, as a peer.
+    Nft,
 }
 
 impl Need {
@@ -30,6 +32,7 @@ impl Need {
             Need::OpenVswitch if !Path::new("/usr/sbin/ovs-vswitchd").exists() => {
                 Some("openvswitch-switch is not installed".into())
             }
+            Need::Nft => nftables_translate().err(),
             _ => None,
         }
     }
@@ -51,6 +54,20 @@ pub fn skip(needs: &[Need]) -> bool {
 /// True when the full amounts were asked for (`tests/run --full`).
 pub fn full() -> bool {
     std::env::var("WEFT_FULL").is_ok_and(|value| value == "1")
+}
+
+/// Whether a namespace takes a table that translates.
+fn nftables_translate() -> Result<(), String> {
+    if !Path::new("/usr/sbin/nft").exists() {
+        return Err("nftables is not installed".into());
+    }
+    let probe = Namespace::new("probe");
+    let table = "table ip probe { chain c { type nat hook postrouting priority 100; masquerade; }; }";
+    if probe.exec(&["nft", table]).ok() {
+        Ok(())
+    } else {
+        Err("the kernel does not translate addresses".into())
+    }
 }
 
 fn kernel_has_vxlan() -> bool {

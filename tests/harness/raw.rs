@@ -85,7 +85,8 @@ impl RawSocket {
             let timeout = TimeVal::microseconds(left as i64);
             setsockopt(&self.socket, sockopt::ReceiveTimeout, &timeout).expect("a socket takes a timeout");
             match recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut buffer) {
-                Ok((_, Some(from))) if from.pkttype() == OUTGOING => {}
+                // Not looked for, and no reason to stop looking at what is already here.
+                Ok((_, Some(from))) if from.pkttype() == OUTGOING => continue,
                 Ok((length, _)) => {
                     buffer.truncate(length);
                     return Some(buffer);

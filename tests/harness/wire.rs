@@ -71,6 +71,8 @@ impl Wire {
             far_host.ns.enter(|| UdpSocket::bind((peer, frame::VXLAN_PORT)).expect("nobody else is there"));
         let mut config = Config::new(near_host.address, &[peer, second_peer]);
         config.workers = Some(1);
+        // The kernel says nothing of its own on the host's leg on the predefined network, which is made from here on.
+        near_host.ns.sysctl("ipv6/conf/default/disable_ipv6", "1");
         let daemon = Daemon::start(&near_host.ns, &config);
         Wire {
             daemon,
@@ -163,12 +165,12 @@ impl Wire {
         assert!(seen.is_some(), "{count} x {reason} expected, moved: {last:?}");
     }
 
-    /// The FDB of every network, as `fdb show` tells it.
+    /// The FDB of every overlay, as `fdb show` tells it.
     #[track_caller]
     pub fn fdb(&self) -> Vec<FdbRow> {
         let rows = self.daemon.json(&["fdb", "show"]);
         let rows = rows.as_array().unwrap_or_else(|| panic!("not an array: {rows}"));
-        rows.iter().map(FdbRow::read).collect()
+        rows.iter().filter(|row| !row["vni"].is_null()).map(FdbRow::read).collect()
     }
 
     /// The entry for a MAC address in one VNI.

@@ -75,6 +75,20 @@ fn connecting_and_disconnecting_many_times_leaks_nothing() {
 }
 
 #[test]
+fn the_same_interface_comes_back_as_often_as_it_went() {
+    need!(Root, Tun);
+    let wire = Wire::blue();
+    let container = wire.container(11);
+    for _ in 0..20 {
+        wire.daemon.weft(&["network", "disconnect", NETWORK, &container.name]).must();
+        assert_eq!(container.ns.links(), ["lo"]);
+        let path = container.ns.path();
+        wire.daemon.weft(&["network", "connect", NETWORK, &path, "--name", &container.name]).must();
+        assert_eq!(container.ns.links(), ["eth0", "lo"]);
+    }
+}
+
+#[test]
 fn after_a_crash_the_next_daemon_starts() {
     need!(Root, Tun);
     let underlay = Underlay::new(2, Family::V4, Offloads::On);

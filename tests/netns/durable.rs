@@ -194,6 +194,29 @@ fn a_daemon_killed_at_any_moment_under_load_leaves_nothing_half_made() {
 }
 
 #[test]
+fn the_doctor_looks_at_interfaces_too() {
+    need!(Root, Tun);
+    let scene = Scene::new();
+    let container = Container::connect(scene.daemon(), NETWORK, 11, &[]);
+    scene.is_sound();
+    container.ns.ip(&["link", "set", "eth0", "mtu", "1300"]);
+    container.ns.ip(&["address", "del", "10.77.0.11/24", "dev", "eth0"]);
+    container.ns.ip(&["link", "set", "eth0", "down"]);
+    let outcome = scene.daemon().weft(&["doctor", "--format", "json"]);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    let findings: Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+    let findings = findings.as_array().expect("an array");
+    assert_eq!(findings.len(), 3, "{findings:?}");
+    for finding in findings {
+        let remedy = finding["remedy"].as_str().expect("a text");
+        let command = remedy.trim_matches('\'');
+        let words: Vec<&str> = command.split(' ').collect();
+        cmd::run(words[0], &words[1..]).must();
+    }
+    scene.is_sound();
+}
+
+#[test]
 fn the_doctor_tells_what_is_wrong() {
     need!(Root, Tun);
     let mut scene = Scene::new();

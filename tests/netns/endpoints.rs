@@ -1,5 +1,6 @@
 //! The life of an endpoint: what a container finds when it is connected, and what is left when it is not.
 
+use harness::cmd;
 use harness::daemon::{Config, Daemon};
 use harness::need;
 use harness::netns::{Namespace, format_mac};
@@ -8,6 +9,7 @@ use harness::underlay::{Family, Offloads, Underlay};
 use harness::wait;
 use harness::wire::{Container, NETWORK, Wire};
 use serde_json::Value;
+use std::process::Command;
 
 fn addresses(link: &Value, family: &str) -> Vec<String> {
     let all = link["addr_info"].as_array().into_iter().flatten();
@@ -210,6 +212,26 @@ fn the_death_of_a_namespace_is_noticed() {
     });
     let again = wire.container(11);
     assert_eq!(again.station.ip.octets(), [10, 77, 0, 11], "its address is free again");
+}
+
+#[test]
+fn a_namespace_lives_as_long_as_somebody_is_in_it() {
+    need!(Root, Tun);
+    let wire = Wire::blue();
+    let [lives, other] = [11, 12].map(|number| wire.container(number));
+    let mut somebody =
+        lives.ns.enter(|| Command::new("sleep").arg("600").spawn()).expect("sleep is installed");
+    cmd::run("ip", &["netns", "del", lives.ns.name()]).must();
+    // A request that wants what it has makes the daemon look whether it lives.
+    let path = other.ns.path();
+    let wanted =
+        ["network", "connect", NETWORK, &path, "--name", "heir", "--ifname", "e1", "--ip", "10.77.0.11"];
+    assert_eq!(wire.daemon.weft(&wanted).code, Some(4));
+    assert_eq!(endpoint_names(&wire), [lives.name.as_str(), other.name.as_str()]);
+    somebody.kill().expect("our child");
+    somebody.wait().expect("our child");
+    wire.daemon.weft(&wanted).must();
+    assert_eq!(endpoint_names(&wire), [other.name.as_str(), "heir"]);
 }
 
 #[test]

@@ -11,8 +11,9 @@
 //! receive, send VXLAN as RFC 7348 says it, each way (VX ids of the conformance list)
 //! hostile       any bytes at all               refusals    bad input: exit code, one line, nothing half-made
 //! api           the socket and HTTP            capture     what `weft capture` writes
-//! churn         many at once, many in a row, a crash
+//! churn         many at once, many in a row, a crash        faults      full disk, no descriptors
 //! durable       what outlives a daemon, however it ends    drivers     bridge, host, none, several subnets
+//! publish       the host's leg on bridge networks, published ports from the host itself
 //! processes     control and packets: either dies, both die, neither may do more than it must
 //! demo          `weft demo`, also interrupted                 rig         the rig against the kernel's vxlan
 //! surfaces      signals, notifications, metrics, logs, strangers at the socket
@@ -27,9 +28,11 @@ mod demo;
 mod drivers;
 mod durable;
 mod endpoints;
+mod faults;
 mod hostile;
 mod isolation;
 mod processes;
+mod publish;
 mod receive;
 mod refusals;
 mod rig;

@@ -1,0 +1,107 @@
+//! The uplink goes, comes back, and changes.
+
+use crate::ends::Container;
+use crate::lab::{HOST, Kind, Lab, SERVERS, places};
+use crate::outcome::{OrBreaks, Outcome, hold};
+use crate::sockets::{Udp, accept, connect_from, listen, talks};
+use harness::frame::cookie;
+use harness::underlay::{UPLINK, veth};
+use harness::wait;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+const OTHER: Ipv4Addr = Ipv4Addr::new(172, 31, 77, 9);
+
+/// Waits until a new session works, and returns the address it is seen with.
+fn comes_back(lab: &Lab, a: &Container) -> Outcome<IpAddr> {
+    let server = Udp::bind(lab.server(), places()[0], Duration::from_millis(300));
+    // Each try is a session of its own.
+    let seen = wait::within(lab.patience(), || {
+        let client = Udp::bind(&a.ns, (a.ip, 0).into(), Duration::from_millis(300));
+        let (question, answer) = (cookie("question"), cookie("answer"));
+        client.send(server.address(), &question).ok()?;
+        let seen = server.awaits(&question).ok()?;
+        server.send(seen, &answer).ok()?;
+        client.awaits(&answer).ok().map(|_| seen.ip())
+    });
+    let seen = seen.or_breaks("no new session works")?;
+    let listener = listen(lab.server(), places()[1]);
+    let from = SocketAddr::from((a.ip, 0));
+    let mut near = connect_from(&a.ns, from, places()[1], lab.patience())?;
+    let (mut far, _) = accept(&listener, lab.patience())?;
+    talks(&mut near, &mut far)?;
+    Ok(seen)
+}
+
+pub(crate) fn uplink_down_and_up_new_sessions_work(kind: Kind) -> Outcome {
+    let lab = Lab::new(kind)?;
+    let a = lab.container(11);
+    comes_back(&lab, &a)?;
+    lab.host().ip(&["link", "set", UPLINK, "down"]);
+    hold!(!a.pings(SERVERS[0], 56), "it is not down");
+    lab.host().ip(&["link", "set", UPLINK, "up"]);
+    comes_back(&lab, &a).map(drop)
+}
+
+pub(crate) fn uplink_removed_and_made_anew_new_sessions_work(kind: Kind) -> Outcome {
+    let lab = Lab::new(kind)?;
+    let a = lab.container(11);
+    comes_back(&lab, &a)?;
+    lab.host().ip(&["link", "del", UPLINK]);
+    hold!(!a.pings(SERVERS[0], 56), "it is not gone");
+    veth(lab.host(), UPLINK, lab.server(), UPLINK);
+    for (ns, address) in [(lab.host(), HOST), (lab.server(), SERVERS[0]), (lab.server(), SERVERS[1])] {
+        ns.ip(&["address", "add", &format!("{address}/24"), "dev", UPLINK]);
+        ns.ip(&["link", "set", UPLINK, "up"]);
+    }
+    comes_back(&lab, &a).map(drop)
+}
+
+pub(crate) fn uplink_with_another_address_new_sessions_have_it(kind: Kind) -> Outcome {
+    let lab = Lab::new(kind)?;
+    let a = lab.container(11);
+    hold!(comes_back(&lab, &a)? == HOST, "it was seen with another address");
+    lab.host().ip(&["address", "add", &format!("{OTHER}/24"), "dev", UPLINK]);
+    // The other one is promoted to the subnet's first address.
+    lab.host().sysctl(&format!("ipv4/conf/{UPLINK}/promote_secondaries"), "1");
+    lab.host().ip(&["address", "del", &format!("{HOST}/24"), "dev", UPLINK]);
+    let changed = wait::within(lab.patience(), || comes_back(&lab, &a).ok().filter(|seen| *seen == OTHER));
+    changed.map(drop).or_breaks("no session has the new address")
+}
+
+pub(crate) fn uplink_with_a_smaller_mtu_is_followed(kind: Kind) -> Outcome {
+    let lab = Lab::new(kind)?;
+    let a = lab.container(11);
+    comes_back(&lab, &a)?;
+    lab.host().ip(&["link", "set", UPLINK, "mtu", "1300"]);
+    let told = wait::within(lab.patience(), || {
+        let line = ["ping", "-n", "-c", "1", "-W", "1", "-M", "do", "-s", "1400", &SERVERS[0].to_string()];
+        let said = a.ns.exec(&line);
+        (said.stdout.contains("mtu = 1300") || said.stderr.contains("mtu=1300")).then_some(())
+    });
+    told.or_breaks("a large ping is not told the new MTU")
+}
+
+pub(crate) fn uplink_by_two_links_each_destination_takes_its_own(kind: Kind) -> Outcome {
+    let lab = Lab::new(kind)?;
+    if kind == Kind::Kernel {
+        // Its rules name one uplink, as this battery wrote them.
+        lab.host().exec(&["nft", "add rule ip lab post oifname u1 ip saddr 10.88.0.0/24 masquerade"]).must();
+    }
+    let second = [Ipv4Addr::new(172, 31, 78, 1), Ipv4Addr::new(172, 31, 78, 2)];
+    veth(lab.host(), "u1", lab.server(), "u1");
+    for (ns, address) in [(lab.host(), second[0]), (lab.server(), second[1])] {
+        ns.ip(&["address", "add", &format!("{address}/24"), "dev", "u1"]);
+        ns.ip(&["link", "set", "u1", "up"]);
+    }
+    let a = lab.container(11);
+    hold!(comes_back(&lab, &a)? == HOST, "the first link has another address");
+    let server = Udp::bind(lab.server(), (second[1], 7001).into(), Duration::from_millis(500));
+    let seen = wait::within(lab.patience(), || {
+        let client = Udp::bind(&a.ns, (a.ip, 0).into(), Duration::from_millis(500));
+        lab.seen(&client, &server).ok()
+    });
+    let seen = seen.or_breaks("the second link is not used")?;
+    hold!(seen.ip() == second[0], "the second link has {seen}");
+    Ok(())
+}
