@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use weft_dataplane::gateway::LinkId;
 use weft_dataplane::gateway::route::LINKS_MAX;
 use weft_dataplane::io::reserve::{Admit, Reserved};
+use weft_dataplane::nat::ports::ASKED_MAX;
 
 use super::links::Links;
 use super::news::Stale;
@@ -42,7 +43,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const ASK_MAX: usize = 256;
 
 /// The most ports that are lent at once: some 5 ms.
-const LEND_MAX: usize = 512;
+const LEND_MAX: usize = ASKED_MAX;
 
 /// Follows for one dataplane.
 pub(super) struct Keeper<D> {

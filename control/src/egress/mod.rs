@@ -23,9 +23,9 @@
 //! routers and for what the dataplane has no MAC of; for 256 at a time at most.
 //!
 //! **Ports.** Outside ports are real sockets of this host ([`weft_dataplane::io::reserve`]), made as the dataplane wants
-//! them: first of 61000 to 65535, which Linux gives to nobody by itself, then of the upper half of what it gives out
-//! (46884 to 60999), each in an order that depends on a seed. What the host uses is skipped and tried again 15 s after the
-//! others are used up. A port is given back only when its address has gone.
+//! them: first of 61000 to 65535, which Linux gives to nobody by itself, then of 40960 to 60999, which leaves the host
+//! 8,192 of those that it gives out, each in an order that depends on a seed. What the host uses is skipped and tried
+//! again 15 s after the others are used up. A port is given back only when its address has gone.
 //!
 //! Limits: [`LINKS_MAX`](weft_dataplane::gateway::route::LINKS_MAX) links, those of default routes first;
 //! [`ROUTES_MAX`](weft_dataplane::gateway::route::ROUTES_MAX) routes, the widest first;

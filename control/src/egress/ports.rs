@@ -11,8 +11,8 @@ pub const LENT_FROM: u16 = *SHARED.start();
 
 /// Ports that Linux gives to nobody who does not ask for them, unless its `ip_local_port_range` was changed.
 const SPARE: RangeInclusive<u16> = 61_000..=65_535;
-/// The upper half of those that it gives out (32768 to 60999). The lower half stays the host's.
-const SHARED: RangeInclusive<u16> = 46_884..=60_999;
+/// Of those that it gives out (32768 to 60999), the upper ones; 8,192 stay the host's.
+const SHARED: RangeInclusive<u16> = 40_960..=60_999;
 
 /// What was tried so far.
 #[derive(Debug)]

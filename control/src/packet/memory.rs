@@ -91,6 +91,10 @@ impl Memory {
             let (HeldPort { address, transport, .. }, purpose, _) = group[0];
             let ports = group.iter().map(|(port, _, socket)| (port.port, *socket));
             tolerate("its reserved ports", client.hold(purpose, (*address, *transport), ports))?;
+            if purpose == Purpose::Lent {
+                let numbers = group.iter().map(|(port, ..)| port.port).collect();
+                tolerate("its lent ports", client.lend(*address, *transport, numbers))?;
+            }
         }
         let Some(ledger) = &self.ledger else { return Ok(()) };
         let restored = client.keep_ledger(ledger);

@@ -36,7 +36,8 @@ impl Dataplane {
         })
     }
 
-    /// As [`Handle::hold`](weft_dataplane::runtime::Handle::hold).
+    /// As [`Handle::hold`](weft_dataplane::runtime::Handle::hold), and for [`Purpose::Lent`] as
+    /// [`Handle::lend`](weft_dataplane::runtime::Handle::lend).
     ///
     /// # Errors
     /// [`PacketError`]; some of the ports may be held by the packet process until it is told to release them.
@@ -51,6 +52,10 @@ impl Dataplane {
         self.shared.ask(|client, memory| {
             let sockets = ports.iter().flatten().map(|(port, socket)| (*port, socket));
             client.hold(purpose, (address, transport), sockets)?;
+            if purpose == Purpose::Lent {
+                let numbers = ports.iter().flatten().map(|(port, _)| *port).collect();
+                client.lend(address, transport, numbers)?;
+            }
             for (port, socket) in ports.take().into_iter().flatten() {
                 memory.held.insert(HeldPort { address, transport, port }, (purpose, socket));
             }

@@ -23,7 +23,9 @@ use super::types::Want;
 /// How long a port rests.
 pub const REST: Duration = Duration::from_secs(120);
 /// Control is asked for more when fewer than this many are free, or than an eighth of those in use.
-pub const SPARE: usize = 64;
+pub const SPARE: usize = 256;
+/// The most that control is asked for at once: some milliseconds of its time.
+pub const ASKED_MAX: usize = 512;
 /// Ports of an endpoint that has few: of the last eighth of a pool that cannot grow, only such endpoints are given any.
 pub const FEW_PORTS: u32 = 64;
 
@@ -186,7 +188,7 @@ impl Ports {
             {
                 continue;
             }
-            let count = SPARE.max(pool.count / 2).min(self.max - pool.count);
+            let count = pool.count.clamp(SPARE, ASKED_MAX).min(self.max - pool.count);
             pool.asked = Some(count);
             wants.push(Want { address: net.address(ip), protocol: net.protocol, count });
         }

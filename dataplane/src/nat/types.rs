@@ -100,10 +100,10 @@ impl Default for Limits {
         Self {
             sessions: 1_000_000,
             endpoint_sessions: 65_536,
-            endpoint_ports: 4_096,
+            endpoint_ports: 20_480,
             endpoint_rate: 20_000,
             half_open: 4_096,
-            lent: 16_384,
+            lent: 24_576,
             published: 65_536,
         }
     }

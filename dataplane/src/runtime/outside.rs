@@ -73,10 +73,8 @@ impl Handle {
         Ok(())
     }
 
-    /// Holds reserved ports until they are released; those that are lent, NAT may use. An empty list answers a wish for
-    /// lent ports that cannot be met.
+    /// Holds reserved ports until they are released.
     pub fn hold(&self, purpose: Purpose, address: IpAddr, transport: Transport, ports: Vec<(u16, Reserved)>) {
-        let numbers: Vec<_> = ports.iter().map(|(port, _)| *port).collect();
         let mut open = self.shared.doors.open();
         for (port, reserved) in ports {
             open.held.insert(HeldPort { address, transport, port }, (purpose, reserved));
@@ -84,11 +82,16 @@ impl Handle {
         if purpose == Purpose::Lent {
             open.refresh();
         }
+    }
+
+    /// Lends ports that are held to NAT, which may use them outside. Fewer than it wanted, or none, is an answer.
+    pub fn lend(&self, address: IpAddr, transport: Transport, ports: &[u16]) {
+        let open = self.shared.doors.open();
+        let is_held = |&port: &u16| open.held.contains_key(&HeldPort { address, transport, port });
+        let ports: Vec<_> = ports.iter().copied().filter(is_held).collect();
         drop(open);
-        if purpose == Purpose::Lent {
-            let tables = self.shared.tables.load();
-            tables.house.outside().nat.lend(address, transport.into(), &numbers);
-        }
+        let tables = self.shared.tables.load();
+        tables.house.outside().nat.lend(address, transport.into(), &ports);
     }
 
     /// Lets go of published ports.

@@ -104,6 +104,8 @@ pub(super) enum Request {
     Egress(EgressSpec, Vec<(LinkId, usize)>),
     /// Hold these ports. [Their sockets, in the same order]
     Hold(Purpose, IpAddr, Transport, Vec<u16>),
+    /// Lend these ports, which are held, to NAT.
+    Lend(IpAddr, Transport, Vec<u16>),
     /// Let go of these published ports.
     Release(Vec<HeldPort>),
     /// What does the NAT want?

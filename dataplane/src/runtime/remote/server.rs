@@ -221,6 +221,10 @@ impl Station {
             Request::Hold(purpose, address, transport, ports) => {
                 self.hold(purpose, (address, transport), ports, descriptors)?
             }
+            Request::Lend(address, transport, ports) => {
+                self.handle.lend(address, transport, &ports);
+                Answer::Done
+            }
             Request::Release(ports) => {
                 self.handle.release(&ports);
                 Answer::Done

@@ -45,14 +45,25 @@ impl Client {
         ports: impl IntoIterator<Item = (u16, &'s Reserved)>,
     ) -> Result<(), RemoteError> {
         let ports: Vec<_> = ports.into_iter().collect();
-        // None is an answer, too.
-        let batches = if ports.is_empty() { vec![&ports[..]] } else { ports.chunks(BATCH).collect() };
-        for batch in batches {
+        for batch in ports.chunks(BATCH) {
             let (numbers, sockets): (Vec<_>, Vec<_>) = batch.iter().copied().unzip();
             let descriptors: Vec<_> = sockets.into_iter().map(Reserved::descriptor).collect();
             self.done(&Request::Hold(purpose, address, transport, numbers), &descriptors)?;
         }
         Ok(())
+    }
+
+    /// As [`Handle::lend`](crate::runtime::Handle::lend).
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub fn lend(
+        &mut self,
+        address: IpAddr,
+        transport: Transport,
+        ports: Vec<u16>,
+    ) -> Result<(), RemoteError> {
+        self.done(&Request::Lend(address, transport, ports), &[])
     }
 
     /// As [`Handle::release`](crate::runtime::Handle::release).
