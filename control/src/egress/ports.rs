@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn spare_ports_come_first_and_half_of_the_others_after_them() {
+    fn spare_ports_come_first_and_most_of_the_others_after_them() {
         let mut ports = Ports::new(7);
         let first = take(&mut ports, 4_000, |_| true);
         let second = take(&mut ports, 536, |_| true);
@@ -132,7 +132,7 @@ mod tests {
         assert!(!first.is_sorted(), "in no order to rely on");
         let others = take(&mut ports, usize::MAX, |_| true);
         assert_eq!(others.into_iter().collect::<BTreeSet<_>>(), SHARED.collect());
-        assert_eq!(SHARED.len() * 2, (32_768..=60_999_u16).len());
+        assert_eq!((32_768..=60_999_u16).len() - SHARED.len(), 8_192, "the host keeps some");
         assert!(take(&mut ports, 1, |_| true).is_empty());
     }
 
