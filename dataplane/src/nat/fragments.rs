@@ -128,7 +128,10 @@ impl<T: Copy> Fragments<T> {
     pub fn refuse(&mut self, key: FragmentKey, part: Part, reason: DropReason, now: Moment) {
         let Ok(complete) = self.place(key, part, now) else { return };
         let held = self.turn(key, State::Refused(reason));
-        self.lose(reason, held.len());
+        // What has come by a link and is not mapped is the host's, which has a copy: nothing is lost.
+        if key.from.is_some() || reason != DropReason::NatNotMapped {
+            self.lose(reason, held.len());
+        }
         if complete {
             self.forget(&key);
         }

@@ -91,13 +91,29 @@ impl Nat {
             return self.later(Some(from.port), ip, &packet, now);
         }
         if let Kind::Error { .. } = packet.kind {
-            return self.outbound_error(from, ip, &packet, partial);
+            return match self.outbound_error(from, ip, &packet, partial) {
+                Outcome::Drop(reason) => match self.as_it_is(&packet, policy, reason) {
+                    Ok(through) => through.outcome,
+                    Err(reason) => Outcome::Drop(reason),
+                },
+                outcome => outcome,
+            };
         }
         let decided = match Flow::of(ip, &packet) {
             Some(flow) => self.decide_outbound(from, &packet, &flow, policy, now),
             None => Err(DropReason::NatUnsupported),
         };
+        let decided = decided.or_else(|reason| self.as_it_is(&packet, policy, reason));
         self.carry_out(Some(from.port), ip, &packet, partial, decided, now)
+    }
+
+    /// What belongs to no session leaves untouched if it may not begin one.
+    fn as_it_is(&self, packet: &Packet, policy: Policy, reason: DropReason) -> Result<Through, DropReason> {
+        let of_none =
+            matches!(reason, DropReason::NatPolicy | DropReason::NatNoSession | DropReason::NatUnsupported);
+        let routed = of_none && policy == Policy::Answer && !self.egress.is_own(packet.destination);
+        let hop = self.egress.lookup(packet.destination).filter(|_| routed).ok_or(reason)?;
+        Ok(Through { source: None, destination: None, outcome: Outcome::Leave(hop) })
     }
 
     fn decide_outbound(
@@ -154,6 +170,10 @@ impl Nat {
         if let Some(slot) = self.session_of(from, flow.source, flow.net, address, remote) {
             return Ok(self.go_on(slot, flow, Way::Out));
         }
+        // Whoever is reached by its own address answers from it.
+        if policy == Policy::Answer {
+            return Err(DropReason::NatPolicy);
+        }
         let rule = self.rule_from(from, flow.net, flow.source, address);
         match (rule, flow.tcp) {
             // A server answers: also when the half-open session had to give way to others, or is of a former process.
@@ -167,9 +187,6 @@ impl Nat {
                 return Err(DropReason::NatNoSession);
             }
             _ => {}
-        }
-        if policy == Policy::Answer {
-            return Err(DropReason::NatPolicy);
         }
         self.room_for(from, now)?;
         let mapping = match rule.or_else(|| self.table.by_inside(from.port, flow.source, flow.net, address)) {

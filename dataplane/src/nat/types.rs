@@ -23,7 +23,8 @@ pub enum Policy {
     /// Begin sessions to anywhere.
     #[default]
     Begin,
-    /// Only go on with sessions that there are, such as those that others began through published ports.
+    /// Only go on with sessions that there are, such as those that others began through published ports. Everything else
+    /// leaves the host untouched: the network is routed.
     Answer,
 }
 

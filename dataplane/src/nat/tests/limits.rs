@@ -143,7 +143,8 @@ fn a_network_that_may_only_answer_answers() {
     let mut world = World::new();
     world.policy = Policy::Answer;
     world.nat.publish(&[published(Protocol::Tcp, 80, 1, at(A, 80))]);
-    assert_eq!(world.out(1, udp(at(A, 5_000), at(PEER, 9))), Seen::Dropped(DropReason::NatPolicy));
+    assert_eq!(world.out(1, udp(at(A, 5_000), at(PEER, 9))).source(), at(A, 5_000), "routed, untouched");
+    assert_eq!(world.sessions(), 0);
     let c = Connection { inside: at(A, 80), remote: at(PEER, 9), outside: at(ONE, 80) };
     assert!(c.comes(&mut world, TcpFlags::SYN, 0, 0, 0) && c.goes(&mut world, SYN_ACK, 0, 1, 0));
 }
