@@ -25,7 +25,8 @@ pub struct Shard {
 /// A reading of [`Counters`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Totals {
-    /// Frames that got a verdict other than a drop.
+    /// Frames that got a verdict other than a drop. What a gateway holds counts when it goes on; what it makes itself
+    /// (answers, errors, questions, the pieces of a packet that was cut) does not.
     pub packets: u64,
     /// Their bytes, Ethernet header included.
     pub bytes: u64,

@@ -3,7 +3,7 @@
 //! ```text
 //!  from_port  : tags > guard > size > first hop? > reserved? > learn > forward
 //!  from_tunnel: decap (I flag, VNI, peer, source, tag, ECN) > offload state > for us? > learn > forward (split horizon)
-//!  from_link  : NAT > ttl > size > deliver
+//!  from_link  : NAT or routed > ttl > size > deliver
 //! ```
 //!
 //! A [`Datapath`] is a worker's view: its answer depends on (tables, frame, now) alone, and it counts every answer it
@@ -147,6 +147,14 @@ impl Datapath {
         shard.dropped_many(reason, count);
     }
 
+    /// Counts a frame that goes somewhere; one of no segment is the host's own.
+    #[inline]
+    fn passed(&self, segment: Option<&Segment>, bytes: usize) {
+        if let Some(segment) = segment {
+            segment.counters(self.shard).passed(bytes);
+        }
+    }
+
     fn port_verdict(
         &mut self,
         tables: &Tables,
@@ -213,11 +221,8 @@ impl Datapath {
     ) -> Judged<'t, 'f> {
         match verdict {
             Verdict::Drop(reason) => self.lost(tables, segment, reason, 1),
-            _ => {
-                if let Some(segment) = segment {
-                    segment.counters(self.shard).passed(frame.bytes.len());
-                }
-            }
+            Verdict::Held => {}
+            _ => self.passed(segment, frame.bytes.len()),
         }
         Judged { verdict, segment, ingress, frame }
     }

@@ -2,7 +2,8 @@
 //!
 //! The datapath gives each frame exactly one [`Verdict`]. Whoever carries the verdict out may still lose the frame at
 //! the very edge (a full TAP queue, an unreachable underlay); that has a [`DropReason`] too, counted beside the
-//! verdict. So for unicast, frames offered - frames delivered = sum of the drop counters, exactly.
+//! verdict. So for unicast, frames offered - frames delivered = sum of the drop counters, exactly; those that a gateway
+//! has answered count as delivered, and those that it holds as not yet offered.
 
 use std::fmt;
 
@@ -25,8 +26,10 @@ pub enum Verdict {
     Leave(LinkId),
     /// Off the host through one of its links to a next hop that the kernel is to resolve: without its Ethernet header.
     ByHost(LinkId),
-    /// The gateway has taken it: answered, kept until more is known, or sent on as packets of its own making.
+    /// The gateway has taken it: answered, or sent on in pieces. What it makes itself is not counted as passed.
     Consumed,
+    /// Kept until more is known, as a fragment whose first one has not come. It is counted when it goes on or is given up.
+    Held,
     /// Nowhere.
     Drop(DropReason),
 }

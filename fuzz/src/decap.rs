@@ -27,7 +27,7 @@ pub fn decap(data: &[u8]) {
     assert_eq!(ended(&tables.totals()), 1, "one datagram, one verdict");
     match judged.verdict {
         Verdict::Transmit(_) => panic!("from a tunnel into a tunnel"),
-        Verdict::Leave(_) | Verdict::ByHost(_) | Verdict::Consumed => {
+        Verdict::Leave(_) | Verdict::ByHost(_) | Verdict::Consumed | Verdict::Held => {
             panic!("these networks have no gateway")
         }
         Verdict::Drop(reason) => refused(&tables, reason),

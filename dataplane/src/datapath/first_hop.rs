@@ -24,10 +24,10 @@ use crate::gateway::spec::{Gateway, Whither};
 use crate::gateway::{GATEWAY_MAC, echo};
 use crate::offload::Offload;
 use crate::switch::{Port, Segment};
-use crate::tables::{PortId, PortKind, Tables};
+use crate::tables::{PortKind, Tables};
 use crate::time::Moment;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::Ethernet;
+use crate::wire::{EtherType, Ethernet};
 
 /// An endpoint at its first hop.
 #[derive(Clone, Copy)]
@@ -70,6 +70,10 @@ impl Datapath {
         if self.answer(visit, frame) {
             return Ok(Verdict::Consumed);
         }
+        if Ethernet::parse(frame.bytes).is_ok_and(|ethernet| ethernet.ether_type() == EtherType::ARP) {
+            // To a question of the host, which has the gateway's MAC.
+            return self.for_host(visit).map_err(|(reason, _)| reason);
+        }
         let header = Header::of(frame.bytes)?;
         let way = match visit.gateway.whither(header.destination) {
             Whither::Own(_) => self.for_gateway(visit, frame),
@@ -82,7 +86,7 @@ impl Datapath {
         };
         way.map_err(|(reason, told)| {
             if let Some(kind) = told {
-                self.tell(visit, kind, frame);
+                self.tell(visit, kind, frame.bytes);
             }
             reason
         })
@@ -90,7 +94,8 @@ impl Datapath {
 
     fn for_gateway(&mut self, visit: Visit<'_>, frame: &mut Frame<'_>) -> Result<Verdict, Refusal> {
         if echo::echo(&mut frame.bytes[L3..], is_partial(frame.offload)) {
-            address(frame.bytes, visit.port.binding.mac, GATEWAY_MAC);
+            frame.bytes.copy_within(6..12, 0);
+            frame.bytes[6..12].copy_from_slice(&GATEWAY_MAC.0);
             return Ok(Verdict::Deliver(visit.port.id));
         }
         self.for_host(visit)
@@ -102,26 +107,23 @@ impl Datapath {
         visit.gateway.spec().host.map(Verdict::Deliver).ok_or(refused)
     }
 
-    /// To an endpoint here, from outside its network.
-    fn deliver(&mut self, tables: &Tables, port: PortId, frame: &mut Frame<'_>) -> Verdict {
-        match tables.port(port) {
-            Some(port) => {
-                address(frame.bytes, port.binding.mac, GATEWAY_MAC);
-                Verdict::Deliver(port.id)
-            }
-            None => Verdict::Drop(DropReason::PortGone),
-        }
+    /// To an endpoint here, over a network that may be narrower than where the packet came from. It outlives.
+    fn hand_over(&mut self, tables: &Tables, port: &Port, header: Header, frame: &mut Frame<'_>) -> Verdict {
+        let segment = tables.segment_of(port);
+        header.decrement(frame.bytes);
+        address(frame.bytes, port.binding.mac, GATEWAY_MAC);
+        self.through(segment, To::Port(port.id), segment.mtu, frame)
     }
 
-    /// Tells the endpoint why its packet goes no further, if it may be told and has not been told too much.
-    fn tell(&mut self, visit: Visit<'_>, kind: ErrorKind, frame: &Frame<'_>) {
+    /// Tells the endpoint why its packet, the one in the frame `bytes`, goes no further, if it may be told and has not been
+    /// told too much.
+    fn tell(&mut self, visit: Visit<'_>, kind: ErrorKind, bytes: &[u8]) {
         let Visit { tables, segment, gateway, port, now } = visit;
-        let packet = frame.bytes.get(L3..).unwrap_or_default();
-        let Ok(header) = Header::of(frame.bytes) else { return };
+        let (Ok(header), Ok(ethernet)) = (Header::of(bytes), Ethernet::parse(bytes)) else { return };
         let Some(own) = gateway.address_for(header.source) else { return };
-        let mut bytes = packet::ethernet(port.binding.mac, GATEWAY_MAC, own);
-        if icmp::error(kind, own, packet, &mut bytes) && tables.house.errors().admit(port.id, now) {
-            self.make(To::Port(port.id), segment, bytes);
+        let mut error = packet::ethernet(ethernet.source(), GATEWAY_MAC, own);
+        if icmp::error(kind, own, &bytes[L3..], &mut error) && tables.house.errors().admit(port.id, now) {
+            self.make(To::Port(port.id), segment, error);
         }
     }
 

@@ -59,7 +59,7 @@ impl Outputs {
         if let Some(segment) = judged.segment {
             let joined = Joined::from(&judged.frame);
             match judged.verdict {
-                Verdict::Drop(_) | Verdict::Consumed => {}
+                Verdict::Drop(_) | Verdict::Consumed | Verdict::Held => {}
                 Verdict::Deliver(port) => self.send(round, segment, Exit::Port(port), &joined),
                 Verdict::Leave(link) => self.send(round, segment, Exit::Link(link), &joined),
                 Verdict::ByHost(link) => self.leave_to_host(round, segment, link, &judged.frame),

@@ -1,21 +1,18 @@
 //! What comes to the host through a link and belongs to an endpoint.
 
-use super::packet::{self, Header, L3, address, is_partial};
+use super::packet::{self, Header, L3, is_partial};
 use super::size;
 use crate::datapath::made::To;
 use crate::datapath::{Datapath, Frame, Judged};
-use crate::gateway::GATEWAY_MAC;
 use crate::gateway::icmp::{self, ErrorKind};
 use crate::gateway::route::LinkId;
+use crate::gateway::spec::is_station;
 use crate::nat::Outcome;
 use crate::switch::{Port, Segment};
 use crate::tables::Tables;
 use crate::time::Moment;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::{Ethernet, ethernet};
-
-/// Bytes of a frame that are kept for an error about it: as many as an ICMPv6 error can quote.
-const QUOTE: usize = ethernet::HEADER_LEN + icmp::ERROR_LEN_V6;
+use crate::wire::Ethernet;
 
 /// A verdict, with the endpoint that it is about, if there is one.
 type Arrival<'t> = (Verdict, Option<&'t Port>);
@@ -47,7 +44,7 @@ impl Datapath {
             Ok(header) => header,
             Err(reason) => return (Verdict::Drop(reason), None),
         };
-        let quote = quote(tables, header, frame);
+        let quote = size::quote(tables.narrowest(), header, frame);
         let port = match self.owner(tables, link, header, frame, now) {
             Ok(port) => port,
             Err(verdict) => return (verdict, None),
@@ -59,9 +56,7 @@ impl Datapath {
             }
             return (Verdict::Drop(reason), Some(port));
         }
-        header.decrement(frame.bytes);
-        address(frame.bytes, port.binding.mac, GATEWAY_MAC);
-        (self.through(segment, To::Port(port.id), segment.mtu, frame), Some(port))
+        (self.hand_over(tables, port, header, frame), Some(port))
     }
 
     /// The endpoint that a packet belongs to, which from here on is addressed to it; otherwise what becomes of it.
@@ -77,7 +72,8 @@ impl Datapath {
         if let Some(segment) = tables.segment_around(header.destination)
             && !outside.nat.egress().is_own(header.destination)
         {
-            return routed_to(tables, segment, header).ok_or(Verdict::Consumed);
+            let spoofed = outside.nat.egress().is_own(header.source);
+            return routed_to(tables, segment, header, spoofed);
         }
         let partial = is_partial(frame.offload);
         let outcome = outside.nat.inbound(link, &mut frame.bytes[L3..], partial, now);
@@ -90,9 +86,10 @@ impl Datapath {
         match outcome {
             Outcome::Deliver { port } => tables.port(port).ok_or(Verdict::Drop(DropReason::PortGone)),
             // Not of the NAT, and so the host's.
-            Outcome::Drop(DropReason::NatNotMapped | DropReason::NatUnsupported)
-            | Outcome::Held
-            | Outcome::Leave(_) => Err(Verdict::Consumed),
+            Outcome::Drop(DropReason::NatNotMapped | DropReason::NatUnsupported) | Outcome::Leave(_) => {
+                Err(Verdict::Consumed)
+            }
+            Outcome::Held => Err(Verdict::Held),
             Outcome::Drop(reason) => Err(Verdict::Drop(reason)),
         }
     }
@@ -115,17 +112,20 @@ impl Datapath {
     }
 }
 
-/// The endpoint that a packet is addressed to, on a network whose packets are not translated.
-fn routed_to<'t>(tables: &'t Tables, segment: &Segment, header: Header) -> Option<&'t Port> {
-    let gateway = segment.gateway.as_ref()?;
-    let port =
-        segment.port_at(header.destination).filter(|_| !gateway.spec().translates(header.destination))?;
-    tables.port(port)
-}
-
-/// What an error would quote, kept before the packet is translated; only of packets that may cause one.
-fn quote(tables: &Tables, header: Header, frame: &Frame<'_>) -> Option<Vec<u8>> {
-    let harmless = header.outlives().is_ok() && size::fits(frame, header, tables.narrowest()).is_ok();
-    // The lengths in the headers say more than is kept, which an error takes for a packet that is cut short.
-    (!harmless && frame.bytes.len() <= QUOTE + usize::from(tables.narrowest())).then(|| frame.bytes.to_vec())
+/// The endpoint that a packet is addressed to, on a network whose packets are not translated. `own` says that the host
+/// itself seems to have sent it: neither the host nor any network of its is beyond a link.
+fn routed_to<'t>(
+    tables: &'t Tables,
+    segment: &Segment,
+    header: Header,
+    own: bool,
+) -> Result<&'t Port, Verdict> {
+    let translated =
+        segment.gateway.as_ref().is_none_or(|gateway| gateway.spec().translates(header.destination));
+    let port = segment.port_at(header.destination).filter(|_| !translated);
+    let port = port.and_then(|port| tables.port(port)).ok_or(Verdict::Consumed)?;
+    if own || !is_station(header.source) || tables.segment_around(header.source).is_some() {
+        return Err(Verdict::Drop(DropReason::Martian));
+    }
+    Ok(port)
 }

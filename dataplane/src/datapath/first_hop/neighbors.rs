@@ -55,13 +55,17 @@ impl Datapath {
     fn resume(&mut self, tables: &Tables, segment: &Segment, vtep: Vtep, mac: MacAddr, held: Held) {
         let Held { mut frame, offload, .. } = held;
         address(&mut frame, mac, tables.house.router());
+        self.passed(Some(segment), frame.len());
         let made = Made { to: To::Vtep(vtep), segment: segment.id, bytes: frame, offload };
         self.outbox.push(made);
     }
 
     /// Asks neighbours again that have not answered, and gives up on those that never do.
     pub fn poll_neighbors(&mut self, tables: &Tables, now: Moment) {
-        let polled = tables.house.neighbors().poll(now);
+        let mut neighbors = tables.house.neighbors();
+        let mut polled = neighbors.poll(now);
+        polled.unanswered.extend(neighbors.retain(|segment| tables.segment(segment).is_some()));
+        drop(neighbors);
         for question in polled.questions {
             self.ask(tables, Some(question), now);
         }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::Refusal;
 use crate::gateway::icmp::ErrorKind;
+use crate::gateway::spec::is_station;
 use crate::offload::{Checksum, Offload};
 use crate::verdict::DropReason;
 use crate::wire::{EtherType, Ethernet, Ipv4Packet, Ipv6Packet, MacAddr, ethernet, ipv4, ipv6};
@@ -38,6 +39,12 @@ impl Header {
             }
             _ => Err(DropReason::GatewayRefused),
         }
+    }
+
+    /// Whether its source is an address that others than its neighbours can answer (RFC 1812 section 5.3.7, RFC 4291
+    /// section 2.5.6).
+    pub(super) fn comes_from_station(&self) -> Result<(), Refusal> {
+        if is_station(self.source) { Ok(()) } else { Err((DropReason::Martian, None)) }
     }
 
     /// Whether the packet may be forwarded once more (RFC 1812 section 5.3.1, RFC 8200 section 3).

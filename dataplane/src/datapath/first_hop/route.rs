@@ -11,7 +11,7 @@ use crate::gateway::route::Hop;
 use crate::nat::{Inside, Outcome, Policy};
 use crate::offload::Offload;
 use crate::switch::{Location, Segment};
-use crate::tables::Tables;
+use crate::tables::{PortId, Tables};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::{EtherType, MacAddr, ethernet};
 
@@ -23,6 +23,7 @@ impl Datapath {
         frame: &mut Frame<'_>,
     ) -> Result<Verdict, Refusal> {
         let Visit { tables, segment, now, .. } = visit;
+        header.comes_from_station()?;
         header.outlives()?;
         size::fits(frame, header, segment.mtu)?;
         if let Some(port) = segment.port_at(header.destination).and_then(|id| tables.port(id)) {
@@ -53,7 +54,7 @@ impl Datapath {
                     self.lost(tables, Some(segment), DropReason::GatewayUnresolved, 1);
                 }
                 self.ask(tables, question, now);
-                Ok(Verdict::Consumed)
+                Ok(Verdict::Held)
             }
             Resolved::Full => Err((DropReason::NeighborsFull, None)),
         }
@@ -66,6 +67,7 @@ impl Datapath {
         frame: &mut Frame<'_>,
     ) -> Result<Verdict, Refusal> {
         let Visit { tables, segment, gateway, port, now } = visit;
+        header.comes_from_station()?;
         let inside = Inside { port: port.id, filtering: gateway.spec().filtering };
         let partial = is_partial(frame.offload);
         let mut outside = tables.house.outside();
@@ -77,31 +79,49 @@ impl Datapath {
             let no_route = (DropReason::NoRoute, Some(ErrorKind::NetUnreachable));
             size::fits(frame, header, hop.ok_or(no_route)?.mtu)?;
         }
-        let policy = if gateway.spec().translates(header.source) { Policy::Begin } else { Policy::Answer };
+        // What comes back to this host is translated in any case: the answer would take another way.
+        let begins = own || gateway.spec().translates(header.source);
+        let policy = if begins { Policy::Begin } else { Policy::Answer };
+        let quote = own.then(|| size::quote(tables.narrowest(), header, frame)).flatten();
         let outcome = outside.nat.outbound(inside, &mut frame.bytes[L3..], partial, policy, now);
         let released = outside.nat.released();
-        let left = match (outcome, hop) {
-            (Outcome::Leave(hop), _) => Some(hop),
-            // Nobody's session, and none is wanted: it leaves as it is.
-            (Outcome::Drop(DropReason::NatNotMapped), Some(hop)) if !own && policy == Policy::Answer => {
-                Some(hop)
-            }
-            _ => None,
-        };
-        left.iter().for_each(|hop| outside.note(hop));
+        if let Outcome::Leave(hop) = &outcome {
+            outside.note(hop);
+        }
         drop(outside);
-        let verdict = match (left, outcome) {
-            (Some(hop), _) => Ok(self.leave(segment, &hop, header, frame)),
-            (None, Outcome::Deliver { port }) => Ok(self.deliver(tables, port, frame)),
-            (None, Outcome::Held | Outcome::Leave(_)) => Ok(Verdict::Consumed),
+        let verdict = match outcome {
+            Outcome::Leave(hop) => Ok(self.leave(segment, &hop, header, frame)),
+            Outcome::Deliver { port } => self.turn_back(visit, port, header, quote, frame),
+            Outcome::Held => Ok(Verdict::Held),
             // The host's own address, and neither published nor somebody's outside: the host itself.
-            (None, Outcome::Drop(DropReason::NatNotMapped)) if own => self.for_host(visit),
-            (None, Outcome::Drop(reason)) => Err((reason, told_of(reason))),
+            Outcome::Drop(DropReason::NatNotMapped) if own => self.for_host(visit),
+            Outcome::Drop(reason) => Err((reason, told_of(reason))),
         };
         for (packet, outcome) in released {
             self.release(tables, Some(segment), &packet, outcome);
         }
         verdict
+    }
+
+    /// To another endpoint here by its outside address (hairpin). The packet has been translated, and an error quotes what
+    /// was sent.
+    fn turn_back(
+        &mut self,
+        visit: Visit<'_>,
+        port: PortId,
+        header: Header,
+        quote: Option<Vec<u8>>,
+        frame: &mut Frame<'_>,
+    ) -> Result<Verdict, Refusal> {
+        let Some(port) = visit.tables.port(port) else { return Err((DropReason::PortGone, None)) };
+        let mtu = visit.tables.segment_of(port).mtu;
+        if let Err((reason, told)) = header.outlives().and_then(|()| size::fits(frame, header, mtu)) {
+            if let (Some(kind), Some(quote)) = (told, quote) {
+                self.tell(visit, kind, &quote);
+            }
+            return Err((reason, None));
+        }
+        Ok(self.hand_over(visit.tables, port, header, frame))
     }
 
     /// Towards `hop`, in one piece or in several.
@@ -151,26 +171,29 @@ impl Datapath {
         bytes.extend_from_slice(packet);
         let mut frame = Frame { bytes: &mut bytes, offload: Offload::NONE };
         let Ok(header) = Header::of(frame.bytes) else { return };
-        let (verdict, segment) = match (outcome, segment) {
-            (Outcome::Leave(hop), Some(segment)) => {
-                (self.leave(segment, &hop, header, &mut frame), Some(segment))
-            }
-            (Outcome::Deliver { port }, _) => {
-                header.decrement(frame.bytes);
-                let verdict = self.deliver(tables, port, &mut frame);
-                (verdict, tables.port(port).map(|port| tables.segment_of(port)))
-            }
-            (Outcome::Drop(reason), segment) => (Verdict::Drop(reason), segment),
-            (Outcome::Leave(_) | Outcome::Held, segment) => (Verdict::Consumed, segment),
+        let to_port = match outcome {
+            Outcome::Deliver { port } => tables.port(port),
+            _ => None,
+        };
+        // Counted where the first fragment was; what is sent is the receiver's.
+        let of = segment.or_else(|| to_port.map(|port| tables.segment_of(port)));
+        let verdict = match (outcome, of, to_port) {
+            (Outcome::Drop(reason), ..) => Verdict::Drop(reason),
+            (Outcome::Deliver { .. }, _, None) => Verdict::Drop(DropReason::PortGone),
+            _ if header.outlives().is_err() => Verdict::Drop(DropReason::TtlExceeded),
+            (Outcome::Leave(hop), Some(segment), _) => self.leave(segment, &hop, header, &mut frame),
+            (_, _, Some(port)) => self.hand_over(tables, port, header, &mut frame),
+            (Outcome::Leave(_) | Outcome::Held, ..) => return,
         };
         let to = match verdict {
-            Verdict::Drop(reason) => return self.lost(tables, segment, reason, 1),
-            Verdict::Deliver(port) => To::Port(port),
-            Verdict::Leave(link) => To::Link(link),
-            Verdict::ByHost(link) => To::Host(link),
-            _ => return,
+            Verdict::Drop(reason) => return self.lost(tables, of, reason, 1),
+            Verdict::Deliver(port) => Some(To::Port(port)),
+            Verdict::Leave(link) => Some(To::Link(link)),
+            Verdict::ByHost(link) => Some(To::Host(link)),
+            _ => None,
         };
-        if let Some(segment) = segment {
+        self.passed(of, bytes.len());
+        if let (Some(to), Some(segment)) = (to, of) {
             self.make(to, segment, bytes);
         }
     }

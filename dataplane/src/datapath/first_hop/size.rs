@@ -23,6 +23,19 @@ pub(super) fn fits(frame: &Frame<'_>, header: Header, mtu: u16) -> Result<(), Re
     Err((DropReason::FragNeeded, Some(ErrorKind::FragNeeded { mtu })))
 }
 
+/// What an error about the packet would quote, kept before the packet is translated: the frame, or the first one that a
+/// super-frame stands for. Only of packets that may cause an error on a network of MTU `narrowest`.
+pub(super) fn quote(narrowest: u16, header: Header, frame: &Frame<'_>) -> Option<Vec<u8>> {
+    if header.outlives().is_ok() && fits(frame, header, narrowest).is_ok() {
+        return None;
+    }
+    let pieces = segments(frame.bytes, frame.offload).ok()?;
+    let mut quote = vec![0; pieces.max_len()];
+    let len = pieces.write(0, &mut quote);
+    quote.truncate(len);
+    Some(quote)
+}
+
 /// The packet in fragments of at most `mtu` bytes, each a frame with the Ethernet header of `frame`, in order and with
 /// complete checksums.
 pub(super) fn cut(frame: &Frame<'_>, mtu: u16) -> Result<Vec<Vec<u8>>, DropReason> {
