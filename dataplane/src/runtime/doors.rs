@@ -13,8 +13,8 @@ use crossbeam::channel::Sender;
 use serde::{Deserialize, Serialize};
 
 use super::Event;
-use crate::gateway::EgressSpec;
 use crate::gateway::route::LinkId;
+use crate::gateway::{EgressSpec, LinkSpec};
 use crate::io::filter::Interest;
 use crate::io::ledger::{Ledger, LedgerError};
 use crate::io::link::LinkSockets;
@@ -87,9 +87,13 @@ impl Doors {
         }
         let mut ledger = self.ledger();
         let mut outside = tables.house.outside();
-        let (wanted, changes, lost) =
-            (outside.wants_something(), outside.nat.changes(CHANGES), outside.nat.lost());
+        let (wanted, lost) = (outside.wants_something(), outside.nat.lost());
+        // Without a ledger they wait for one.
+        let changes = if ledger.is_some() { outside.nat.changes(CHANGES) } else { Vec::new() };
         drop(outside);
+        if changes.len() == CHANGES {
+            tables.house.touch();
+        }
         let written = ledger.as_ref().map_or(Ok(()), |ledger| write(ledger, &changes));
         if let Err(error) = written {
             tracing::error!(%error, "sessions are written down no more: another packet process would not know them");
@@ -133,16 +137,21 @@ impl Open {
     pub(super) fn refresh(&self) {
         for link in &self.spec.links {
             let Some(sockets) = self.links.get(&link.id) else { continue };
-            if let Err(error) = sockets.packets.set_interest(&self.interest(&link.addresses)) {
+            if let Err(error) = sockets.packets.set_interest(&self.interest(link)) {
                 tracing::error!(link = link.id.0, %error, "cannot change a link's filter");
             }
         }
     }
 
-    fn interest(&self, addresses: &[IpAddr]) -> Interest {
+    fn interest(&self, link: &LinkSpec) -> Interest {
+        let routes = self.spec.routes.iter().filter(|route| route.link == Some(link.id));
+        let mut addresses: Vec<_> =
+            link.addresses.iter().copied().chain(routes.filter_map(|route| route.source)).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
         let lent = self.held.iter().filter(|(_, (purpose, _))| *purpose == Purpose::Lent);
         Interest {
-            addresses: addresses.to_vec(),
+            addresses,
             routed: self.routed.clone(),
             published: self.published.clone(),
             lent_from: lent.map(|(held, _)| held.port).min().unwrap_or(u16::MAX),

@@ -134,11 +134,9 @@ impl Engine {
     /// What is to be done about once a second, by one worker.
     pub(crate) fn sweep(&mut self, round: Round<'_>, budget: usize) {
         let house = &round.tables.house;
-        let mut outside = house.outside();
-        if outside.nat.expire(round.now, budget) > 0 {
-            house.touch();
-        }
-        drop(outside);
+        house.outside().nat.expire(round.now, budget);
+        // Fragments may have been given up, and ports may be wanted again.
+        house.touch();
         self.outputs.datapath.poll_neighbors(round.tables, round.now);
         self.outputs.send_made(round);
     }

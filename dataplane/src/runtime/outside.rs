@@ -1,5 +1,6 @@
 //! What control does about the ways off the host.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
@@ -47,18 +48,7 @@ impl Handle {
         let clones = links.iter().map(|(id, sockets)| Ok((*id, for_all(sockets)?)));
         let clones: Vec<(LinkId, Vec<LinkSockets>)> = clones.collect::<io::Result<_>>()?;
 
-        let mut open = self.shared.doors.open();
-        let gone = |id: &LinkId| spec.links.iter().all(|link| link.id != *id);
-        for id in open.links.keys().copied().filter(gone).collect::<Vec<_>>() {
-            open.links.remove(&id);
-            self.workers.iter().for_each(|worker| worker.tell(Command::DetachLink(id)));
-        }
-        let lives = |port: &HeldPort| spec.links.iter().any(|link| link.addresses.contains(&port.address));
-        open.held.retain(|port, (purpose, _)| *purpose == Purpose::Published || lives(port));
-        open.links.extend(links);
-        open.spec = spec.clone();
-        open.refresh();
-        drop(open);
+        // Links are there before the NAT sends to them, and both links and ports stay until it does no more.
         for (id, clones) in clones {
             for (index, (worker, LinkSockets { packets, raw })) in self.workers.iter().zip(clones).enumerate()
             {
@@ -66,8 +56,26 @@ impl Handle {
                 worker.tell(Command::AttachLink(id, Box::new(packets), Box::new(raw), reads));
             }
         }
+        let lives = |port: &HeldPort| egress.is_outside(port.address);
+        let mut open = self.shared.doors.open();
+        let (dead, held) = std::mem::take(&mut open.held)
+            .into_iter()
+            .partition(|(port, (purpose, _))| *purpose == Purpose::Lent && !lives(port));
+        open.held = held;
+        open.links.extend(links);
+        open.spec = spec.clone();
+        let named = |id: &LinkId| spec.links.iter().any(|link| link.id == *id);
+        let (links, gone) = std::mem::take(&mut open.links).into_iter().partition(|(id, _)| named(id));
+        open.links = links;
+        open.refresh();
+        drop(open);
         let (tables, now) = (self.shared.tables.load(), self.shared.now());
         tables.house.outside().nat.set_egress(egress, now);
+        drop::<BTreeMap<HeldPort, (Purpose, Reserved)>>(dead);
+        let gone: BTreeMap<LinkId, LinkSockets> = gone;
+        for id in gone.into_keys() {
+            self.workers.iter().for_each(|worker| worker.tell(Command::DetachLink(id)));
+        }
         tables.house.touch();
         self.wake();
         Ok(())

@@ -187,8 +187,6 @@ impl Worker {
                 }
             }
         }
-        self.engine.flush(&tables);
-        shared.doors.after_round(&tables, self.index, &self.events);
         if self.index == 0 && round.now >= self.next_sweep {
             for segment in tables.segments() {
                 segment.expire(round.now, SWEEP_BUDGET);
@@ -196,6 +194,8 @@ impl Worker {
             self.engine.sweep(round, SWEEP_BUDGET);
             self.next_sweep = round.now.after(SWEEP);
         }
+        self.engine.flush(&tables);
+        shared.doors.after_round(&tables, self.index, &self.events);
     }
 
     /// From here on it is woken again: before what it was woken for is done, so that nothing is overlooked.
