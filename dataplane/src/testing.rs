@@ -4,12 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::{IpFragOffset, Ipv4Header, PacketBuilder};
 
+use crate::gateway::{GATEWAY_MAC, GatewaySpec};
+use crate::nat::{Protocol, Published};
 use crate::tables::{
     Ground, PortId, PortKind, PortSpec, SegmentId, SegmentOptions, SegmentSpec, Tables, TablesSpec,
     VlanPolicy,
 };
 use crate::tunnel::Vtep;
-use crate::wire::{ArpOp, ArpRepr, EtherType, MacAddr, Vni};
+use crate::wire::{ArpOp, ArpRepr, EtherType, MacAddr, Prefix, Vni};
 
 /// A station: `02:42:…` on 10.1.0.0/24 and fd00:1::/64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +160,53 @@ impl World {
         let addresses: Vec<IpAddr> = vec![v4.into(), v6.into()];
         let kind = PortKind::Endpoint;
         self.0.ports.push(PortSpec { id: PortId(id), kind, segment, mac, addresses });
+        self
+    }
+
+    /// Adds port `id` for a station of its own making.
+    pub(crate) fn station(mut self, id: u32, Station { mac, v4, v6 }: Station) -> Self {
+        let segment = self.0.segments.last().unwrap().id;
+        let (kind, addresses) = (PortKind::Endpoint, vec![v4.into(), v6.into()]);
+        self.0.ports.push(PortSpec { id: PortId(id), kind, segment, mac, addresses });
+        self
+    }
+
+    /// Gives the segment added last a gateway that is the last but one address of each of `subnets`.
+    pub(crate) fn gateway(mut self, subnets: &[&str], nat: bool) -> Self {
+        let own = |subnet: &&str| {
+            let subnet: Prefix = subnet.parse().unwrap();
+            let before = |last: IpAddr| match last {
+                IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() - 1)),
+                IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() - 1)),
+            };
+            (subnet, before(subnet.last()))
+        };
+        let subnets = subnets.iter().map(own).collect();
+        let gateway = GatewaySpec { subnets, nat, ..GatewaySpec::default() };
+        self.0.segments.last_mut().unwrap().gateway = Some(gateway);
+        self
+    }
+
+    /// Lets the host stand on the segment added last, which has a gateway, behind port `id`.
+    pub(crate) fn host(mut self, id: u32) -> Self {
+        let segment = self.0.segments.last_mut().unwrap();
+        segment.gateway.as_mut().unwrap().host = Some(PortId(id));
+        let (kind, segment) = (PortKind::Host, segment.id);
+        self.0.ports.push(PortSpec { id: PortId(id), kind, segment, mac: GATEWAY_MAC, addresses: vec![] });
+        self
+    }
+
+    /// Publishes UDP `port` of the host, at every address, as the same port of the IPv4 address of port `id`.
+    pub(crate) fn publish(mut self, port: u16, id: u32) -> Self {
+        let inside = self.0.ports.iter().find(|p| p.id == PortId(id)).unwrap().addresses[0];
+        self.0.published.push(Published {
+            port: PortId(id),
+            inside,
+            inside_port: port,
+            outside: None,
+            outside_port: port,
+            protocol: Protocol::Udp,
+        });
         self
     }
 

@@ -131,3 +131,6 @@ impl Datapath {
         self.outbox.push(Made { to, segment: segment.id, bytes, offload: Offload::NONE });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ pub mod neighbor;
 pub mod route;
 pub mod spec;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use std::net::IpAddr;
 

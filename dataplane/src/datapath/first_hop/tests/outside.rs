@@ -1,0 +1,145 @@
+//! Through NAT to the outside and back, and back to the inside.
+
+use std::net::IpAddr;
+
+use super::world::*;
+use crate::gateway::GATEWAY_MAC;
+use crate::gateway::route::LinkId;
+use crate::offload::Offload;
+use crate::tables::PortId;
+use crate::testing::station;
+use crate::verdict::{DropReason, Verdict};
+
+#[test]
+fn a_packet_leaves_by_a_resolved_hop_and_its_answer_comes_back() {
+    let mut bench = Bench::new();
+    for (to, outside, inside) in
+        [(PEER, OUTSIDE, IpAddr::from(station(1).v4)), (PEER6, OUTSIDE6, station(1).v6.into())]
+    {
+        let seen = bench.send(11, &udp(station(1), ip(to), (5_000, 53), b"x"));
+        assert_eq!((seen.verdict, seen.made.len()), (Verdict::Leave(LinkId(1)), 0));
+        assert_eq!(seen.bytes[..12], [ROUTER_MAC.0, LINK_MAC.0].concat());
+        let (source, destination, ttl) = read(&seen.bytes, false);
+        assert_eq!((source.0, destination, ttl), (ip(outside), (ip(to), 53), 63));
+        assert!((40_000..40_064).contains(&source.1));
+
+        let seen = bench.arrive(1, &reply((ip(to), 53), source, b"y"), Offload::NONE);
+        assert_eq!((seen.verdict, seen.made.len()), (Verdict::Deliver(PortId(11)), 0));
+        assert_eq!(seen.bytes[..12], [station(1).mac.0, GATEWAY_MAC.0].concat());
+        assert_eq!(read(&seen.bytes, false), ((ip(to), 53), (inside, 5_000), 63));
+        let stranger = reply((ip(if to == PEER { "9.9.9.9" } else { "2001:4860::9" }), 53), source, b"y");
+        let seen = bench.arrive(1, &stranger, Offload::NONE);
+        assert_eq!(seen.verdict, Verdict::Drop(DropReason::NatFiltered));
+    }
+    let wants = bench.tables.house.outside().take_wants();
+    assert_eq!((wants.used.len(), wants.wanted.len()), (2, 0));
+    bench.adds_up(0);
+}
+
+#[test]
+fn a_hop_that_is_not_resolved_is_the_kernels_and_is_noted() {
+    let mut bench = Bench::new();
+    for _ in 0..3 {
+        let seen = bench.send(11, &udp(station(1), ip(UNRESOLVED), (5_000, 53), b"x"));
+        assert_eq!(seen.verdict, Verdict::ByHost(LinkId(1)));
+        assert_eq!(read(&seen.bytes, false).0.0, ip(OUTSIDE));
+    }
+    let mut outside = bench.tables.house.outside();
+    assert!(outside.wants_something());
+    assert!(!outside.wants_something(), "called once");
+    assert_eq!(outside.take_wants().wanted, [(LinkId(1), ip(UNRESOLVED))]);
+    assert!(!outside.wants_something());
+    drop(outside);
+    let _ = bench.send(11, &udp(station(1), ip(UNRESOLVED), (5_000, 53), b"x"));
+    assert!(bench.tables.house.outside().wants_something(), "it still is not");
+    bench.adds_up(0);
+}
+
+#[test]
+fn a_super_frame_stays_one_and_owes_what_it_owed() {
+    let mut bench = Bench::new();
+    let (frame, offload) = tcp_owing(station(1), "8.8.8.8".parse().unwrap(), &[7; 30_000], 1_400);
+    let seen = bench.send_owing(11, &frame, offload);
+    assert_eq!((seen.verdict, seen.offload), (Verdict::Leave(LinkId(1)), offload));
+    let (source, _, ttl) = read(&seen.bytes, true);
+    assert_eq!((source.0, ttl, seen.bytes.len()), (ip(OUTSIDE), 63, frame.len()));
+    assert_eq!(seen.bytes[54..], frame[54..]);
+    assert_eq!(bench.totals().bytes, frame.len() as u64);
+    bench.adds_up(0);
+}
+
+#[test]
+fn what_is_the_hosts_own_is_left_to_it_and_not_counted() {
+    let mut bench = Bench::new();
+    for (to, port) in [(OUTSIDE, 22), (OTHER_OWN, 40_000), ("150.1.1.1", 1)] {
+        let seen = bench.arrive(1, &reply((ip(PEER), 53), (ip(to), port), b"y"), Offload::NONE);
+        assert_eq!((seen.verdict, seen.made.len()), (Verdict::Consumed, 0));
+    }
+    assert_eq!(bench.totals(), crate::counters::Totals::default());
+    let seen = bench.arrive(9, &reply((ip(PEER), 53), (ip(OUTSIDE), SERVICE), b"y"), Offload::NONE);
+    assert_eq!(seen.verdict, Verdict::Drop(DropReason::NatNoRoute));
+    bench.adds_up(0);
+}
+
+#[test]
+fn a_published_port_is_reached_from_outside_from_a_sibling_and_from_itself() {
+    let mut bench = Bench::new();
+    let server = station(2);
+    let seen = bench.arrive(1, &reply((ip(PEER), 999), (ip(OUTSIDE), SERVICE), b"y"), Offload::NONE);
+    assert_eq!(seen.verdict, Verdict::Deliver(PortId(12)));
+    assert_eq!(read(&seen.bytes, false), ((ip(PEER), 999), (server.v4.into(), SERVICE), 63));
+    // From its own network, from itself, and from a network without NAT, which has to be translated, too.
+    for (port, from) in [(11, station(1)), (12, server), (21, routed())] {
+        let seen = bench.send(port, &udp(from, ip(OUTSIDE), (5_000, SERVICE), b"x"));
+        assert_eq!(seen.verdict, Verdict::Deliver(PortId(12)), "from {port}");
+        assert_eq!(seen.bytes[..12], [server.mac.0, GATEWAY_MAC.0].concat());
+        let (source, destination, ttl) = read(&seen.bytes, false);
+        assert_eq!((source.0, destination, ttl), (ip(OUTSIDE), (server.v4.into(), SERVICE), 63));
+
+        let seen = bench.send(12, &udp(server, source.0, (SERVICE, source.1), b"y"));
+        assert_eq!(seen.verdict, Verdict::Deliver(PortId(port)));
+        assert_eq!(read(&seen.bytes, false), ((ip(OUTSIDE), SERVICE), (from.v4.into(), 5_000), 63));
+    }
+    bench.adds_up(0);
+}
+
+#[test]
+fn fragments_that_come_before_the_first_one_wait_for_it() {
+    let mut bench = Bench::new();
+    let whole = changed(udp(station(1), ip(PEER), (5_000, 53), &[9; 1_200]), |header| {
+        header.dont_fragment = false;
+        header.identification = 77;
+    });
+    let parts: Vec<Vec<u8>> = crate::gateway::testing::cut(&whole[14..], 500);
+    let frames: Vec<Vec<u8>> = parts.iter().map(|part| [&whole[..14], part].concat()).collect();
+    for later in [2, 1] {
+        let seen = bench.send(11, &frames[later]);
+        assert_eq!((seen.verdict, seen.made.len()), (Verdict::Held, 0));
+    }
+    bench.adds_up(2);
+    let seen = bench.send(11, &frames[0]);
+    assert_eq!((seen.verdict, seen.made.len()), (Verdict::Leave(LinkId(1)), 2));
+    bench.adds_up(0);
+    let mut all = vec![seen.bytes[14..].to_vec()];
+    for made in &seen.made {
+        assert_eq!(made.to, crate::datapath::To::Link(LinkId(1)));
+        assert_eq!(made.bytes[..12], [ROUTER_MAC.0, LINK_MAC.0].concat());
+        all.push(made.bytes[14..].to_vec());
+    }
+    let (header, payload) = crate::gateway::testing::reassemble(&all);
+    assert_eq!((header.time_to_live, IpAddr::from(header.source)), (63, ip(OUTSIDE)));
+    assert_eq!(payload[8..], [9; 1_200]);
+
+    // Those that come from outside are delivered, but for those that would exceed the network.
+    let source = read(&bench.send(11, &udp(station(1), ip(PEER), (5_000, 53), b"x")).bytes, false).0;
+    let answer = changed(reply((ip(PEER), 53), source, &[8; 2_000]), |header| header.dont_fragment = false);
+    let parts = crate::gateway::testing::cut(&answer[14..], 1_500);
+    let frames: Vec<Vec<u8>> = parts.iter().map(|part| [&answer[..14], part].concat()).collect();
+    assert_eq!(bench.arrive(1, &frames[1], Offload::NONE).verdict, Verdict::Held);
+    let seen = bench.arrive(1, &frames[0], Offload::NONE);
+    assert_eq!(seen.verdict, Verdict::Consumed, "1,500 bytes are cut for 1,450");
+    let all: Vec<_> = seen.made.iter().map(|made| made.bytes[14..].to_vec()).collect();
+    assert!(all.iter().all(|part| part.len() <= 1_450));
+    assert_eq!(crate::gateway::testing::reassemble(&all).1[8..], [8; 2_000]);
+    bench.adds_up(0);
+}
