@@ -1,6 +1,7 @@
 //! Whole hosts over memory: what enters one of them, and what comes out of the others.
 
 mod hostile;
+mod nat;
 mod net;
 mod super_frames;
 
