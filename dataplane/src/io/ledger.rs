@@ -12,8 +12,8 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
-use rustix::io::{pread, pwrite};
+use rustix::fs::{FallocateFlags, MemfdFlags, SeekFrom, fallocate, ftruncate, memfd_create, seek};
+use rustix::io::{Errno, pread, pwrite};
 
 /// Slots a ledger can have.
 pub const SLOTS_MAX: u32 = 1 << 22;
@@ -124,8 +124,10 @@ impl Ledger {
         let slots = slots.min(SLOTS_MAX);
         let per_chunk = (CHUNK / self.record_len) as u32;
         let mut chunk = vec![0; per_chunk as usize * self.record_len];
-        for first in (0..slots).step_by(per_chunk as usize) {
-            let count = per_chunk.min(slots - first) as usize;
+        let mut next = 0;
+        while let Some(first) = self.first_written(next)?.filter(|first| *first < slots) {
+            next = slots.min(first + per_chunk);
+            let count = (next - first) as usize;
             let read = self.read_at(self.offset(first), &mut chunk[..count * self.record_len])?;
             for (slot, record) in (first..).zip(chunk[..read].chunks_exact(self.record_len)) {
                 if record.iter().any(|byte| *byte != 0) {
@@ -134,6 +136,15 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// The first slot from `from` on that may hold something: pages that were never written are passed over unread.
+    fn first_written(&self, from: u32) -> Result<Option<u32>, LedgerError> {
+        match seek(&self.fd, SeekFrom::Data(self.offset(from))) {
+            Ok(at) => Ok(Some((at / self.record_len as u64 - 1) as u32)),
+            Err(Errno::NXIO) => Ok(None),
+            Err(errno) => Err(failed("search")(errno)),
+        }
     }
 
     fn check_slots(&self, slot: u32, count: u32) -> Result<(), LedgerError> {
@@ -177,7 +188,7 @@ fn check(record_len: usize) -> Result<(), LedgerError> {
     if possible { Ok(()) } else { Err(LedgerError::BadLength(record_len)) }
 }
 
-fn failed(what: &'static str) -> impl Fn(rustix::io::Errno) -> LedgerError {
+fn failed(what: &'static str) -> impl Fn(Errno) -> LedgerError {
     move |errno| LedgerError::Io { what, source: errno.into() }
 }
 
@@ -206,6 +217,18 @@ mod tests {
         other.clear(8, 1_000_000).unwrap();
         other.write(7, &[1; 128]).unwrap();
         assert_eq!(records(&other, 1_000), [(7, vec![1; 128])]);
+    }
+
+    #[test]
+    fn records_across_pages_and_chunks_are_all_found() {
+        let ledger = Ledger::create("test", 96).unwrap();
+        // 84 begins in one page and ends in the next; the chunks are of 10,922 slots from 84 on.
+        let written = [84, 85, 11_005, 11_006, 500_000];
+        for slot in written {
+            ledger.write(slot, &[5; 96]).unwrap();
+        }
+        let found: Vec<_> = records(&ledger, SLOTS_MAX).into_iter().map(|(slot, _)| slot).collect();
+        assert_eq!(found, written);
     }
 
     #[test]
