@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use rustix::process::Pid;
 use tokio::time::timeout;
 
 use super::error::DemoError;
@@ -12,7 +13,7 @@ use super::lab::CONTAINER_IFNAME;
 use super::report::HostCounters;
 use crate::api::types::{EndpointRequest, NetworkRequest};
 use crate::api::{Client, ClientError};
-use crate::model::{Driver, IfName, Name};
+use crate::model::{Driver, IfName, Name, PortMapping, PublishRequest};
 
 /// How long a daemon that is just starting may take over one answer before it is asked again.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -23,11 +24,20 @@ pub(super) struct Control {
     client: Client,
 }
 
+/// What forwards the frames of a host.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PacketProcess {
+    /// `None` while there is none.
+    pub(super) pid: Option<Pid>,
+    pub(super) before: u64,
+}
+
 /// A container to connect.
 pub(super) struct Attachment<'a> {
     pub(super) name: &'static str,
     pub(super) netns: &'a Path,
     pub(super) ip: Ipv4Addr,
+    pub(super) publish: &'a [PortMapping],
 }
 
 impl Control {
@@ -38,6 +48,13 @@ impl Control {
     /// Whether the daemon answers, and says that everything is up.
     pub(super) async fn is_ready(&self) -> bool {
         matches!(timeout(PATIENCE, self.client.status()).await, Ok(Ok(status)) if status.ready)
+    }
+
+    /// The packet process, and how many came before it.
+    pub(super) async fn packet_process(&self) -> Result<PacketProcess, DemoError> {
+        let status = self.client.status().await.map_err(self.refused("read the status"))?;
+        let pid = status.dataplane_pid.and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        Ok(PacketProcess { pid, before: status.dataplane_restarts })
     }
 
     /// Creates an overlay.
@@ -58,6 +75,7 @@ impl Control {
             name: Some(Name::new(container.name)?),
             ifname: Some(IfName::new(CONTAINER_IFNAME)?),
             ip: Some(container.ip),
+            publish: PublishRequest::of(container.publish),
             ..EndpointRequest::new(container.netns)
         };
         let connected = self.client.connect(network, &request).await;

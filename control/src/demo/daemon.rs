@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -58,17 +59,37 @@ impl Daemon {
         self.ready().await
     }
 
+    /// Kills its packet process, and waits until it has another one.
+    ///
+    /// # Errors
+    /// [`DemoError`] when there is none to kill, or no other in time.
+    pub(super) async fn lose_packet_process(&mut self) -> Result<(), DemoError> {
+        let former = self.control.packet_process().await?;
+        let killed = former.pid.ok_or(Errno::SRCH).and_then(|pid| kill_process(pid, Signal::KILL));
+        killed.map_err(|errno| DemoError::io("kill a packet process")(errno.into()))?;
+        let deadline = Instant::now() + READY;
+        while self.control.packet_process().await?.before == former.before {
+            self.go_on_waiting(deadline).await?;
+        }
+        self.ready().await
+    }
+
     /// Waits until it says that it is ready.
     pub(super) async fn ready(&mut self) -> Result<(), DemoError> {
         let deadline = Instant::now() + READY;
         while !self.control.is_ready().await {
-            self.is_alive()?;
-            if Instant::now() > deadline {
-                let log = self.last_words();
-                return Err(DemoError::DaemonNotReady { host: self.host, seconds: READY.as_secs(), log });
-            }
-            sleep(POLL).await;
+            self.go_on_waiting(deadline).await?;
         }
+        Ok(())
+    }
+
+    async fn go_on_waiting(&mut self, deadline: Instant) -> Result<(), DemoError> {
+        self.is_alive()?;
+        if Instant::now() > deadline {
+            let log = self.last_words();
+            return Err(DemoError::DaemonNotReady { host: self.host, seconds: READY.as_secs(), log });
+        }
+        sleep(POLL).await;
         Ok(())
     }
 
@@ -90,7 +111,7 @@ impl Daemon {
     pub(super) async fn stop(mut self) -> Result<(), DemoError> {
         if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
             // ESRCH only: it has ended by itself, which the wait below finds out.
-            let _ = rustix::process::kill_process(pid, Signal::TERM);
+            let _ = kill_process(pid, Signal::TERM);
         }
         let willing = matches!(timeout(GRACE, self.child.wait()).await, Ok(Ok(_)));
         if !willing {
@@ -168,7 +189,7 @@ async fn kill_own_processes_in(netns: NetnsId) -> usize {
         let proc = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
         let is_ours = own.is_some() && std::fs::read_link(proc.join("exe")).ok() == own;
         let is_there = || Netns::open(proc.join("ns/net")).is_ok_and(|n| n.id() == netns);
-        if is_ours && is_there() && rustix::process::kill_process(pid, Signal::KILL).is_ok() {
+        if is_ours && is_there() && kill_process(pid, Signal::KILL).is_ok() {
             killed += 1;
             wait_until_gone(&proc).await;
         }

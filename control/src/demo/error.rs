@@ -1,7 +1,7 @@
 //! Why the demonstration could not go on, or why one of its parts did not work.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitStatus;
 
 use crate::api::ClientError;
@@ -75,8 +75,8 @@ pub enum DemoError {
     /// A transfer stopped moving.
     #[error("the transfer to {to} was not through after {seconds} s")]
     Stalled {
-        /// The receiver.
-        to: Ipv4Addr,
+        /// What the sender had connected to.
+        to: SocketAddr,
         /// How long we waited.
         seconds: u64,
     },
@@ -93,6 +93,16 @@ pub enum DemoError {
         received: u64,
         /// Their hash.
         received_hash: u64,
+    },
+    /// A connection came from another address than it should.
+    #[error("{by} saw a connection from {seen} instead of {expected}")]
+    WrongSource {
+        /// The receiver.
+        by: &'static str,
+        /// The address it saw.
+        seen: IpAddr,
+        /// The address it should have seen.
+        expected: IpAddr,
     },
     /// A broadcast reached a member not at all, or more than once.
     #[error("the broadcast of {from} reached {to} {copies} times")]

@@ -1,11 +1,14 @@
-//! The stage: hosts, the underlay between them, containers, and a kernel VTEP where the kernel has one.
+//! The stage: hosts, the underlay between them, containers, a machine outside, and a kernel VTEP where the kernel has one.
 //!
 //! ```text
-//!   host a  198.18.0.1 ───────── 198.18.0.2  host b         each line a veth pair of its own,
-//!    a1 a2      │                    │        b1 b2         addresses point to point
-//!    a3         └──── 198.18.0.3 ────┘        b3
-//!                       host k                              a3 and b3: the other network
+//!  o  198.18.1.2 ─── 198.18.1.1
+//!                       host a  198.18.0.1 ───────── 198.18.0.2  host b    each line a veth pair of its own,
+//!                        a1 a2      │                    │        b1 b2    addresses between hosts point to point
+//!                        a3         └──── 198.18.0.3 ────┘        b3
+//!                                           host k                         a3 and b3: the other network
 //! ```
+//!
+//! Host a's default route leads to o, which knows only its own link: it can answer host a, and no network.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -24,6 +27,10 @@ use crate::sandbox::{Link, NamedNetns, Netns, SandboxError};
 pub(super) const VNI: u32 = 4242;
 /// The subnet of both networks.
 pub(super) const SUBNET: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 99, 0, 0), 24);
+/// The link between host a and the machine outside, and their addresses on it.
+const OUTSIDE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 1, 0), 24);
+pub(super) const OUTSIDE_A: Ipv4Addr = Ipv4Addr::new(198, 18, 1, 1);
+const OUTSIDE_O: Ipv4Addr = Ipv4Addr::new(198, 18, 1, 2);
 /// The underlay's MTU in bytes, that of an ordinary Ethernet.
 const UNDERLAY_MTU: u32 = 1500;
 /// What is left of it inside VXLAN over IPv4.
@@ -51,7 +58,7 @@ pub(super) struct Host {
     pub(super) link: Link,
 }
 
-/// A container: a namespace with an address on one of the networks.
+/// A container: a namespace with an address on one of the networks. Who else talks to one is a container here, too.
 pub(super) struct Container {
     pub(super) label: &'static str,
     pub(super) ip: Ipv4Addr,
@@ -89,6 +96,8 @@ pub(super) struct Cast {
     pub(super) b3: Container,
     /// The VTEP addresses of all hosts.
     pub(super) vteps: Vec<Ipv4Addr>,
+    /// The machine outside, on no network.
+    pub(super) o: Container,
 }
 
 impl Lab {
@@ -107,6 +116,7 @@ impl Lab {
         let a = self.host("a", Ipv4Addr::new(198, 18, 0, 1)).await?;
         let b = self.host("b", Ipv4Addr::new(198, 18, 0, 2)).await?;
         let k = self.host("k", Ipv4Addr::new(198, 18, 0, 3)).await?;
+        let o = self.outside(&a).await?;
         let container = |lab: &mut Self, label, last| lab.container(label, Ipv4Addr::new(10, 99, 0, last));
         join(&a, &b).await?;
         let kernel = self.kernel_vtep(&k, &[&a, &b]).await?;
@@ -119,6 +129,7 @@ impl Lab {
         Ok(Cast {
             kernel,
             vteps,
+            o,
             a1: container(self, "a1", 11)?,
             a2: container(self, "a2", 12)?,
             a3: container(self, "a3", 11)?,
@@ -168,6 +179,19 @@ impl Lab {
         Ok(Host { label, vtep, netns, link })
     }
 
+    /// Makes the machine outside, by which `a` believes to reach everything that it does not know.
+    async fn outside(&mut self, a: &Host) -> Result<Container, DemoError> {
+        let netns = self.namespace("o")?;
+        let link = netns.netns().link()?;
+        let ends = [(a.netns.netns(), &a.link, "to-o"), (netns.netns(), &link, "to-a")];
+        let [at_a, at_o] = cable(ends).await?;
+        let on_link = |ip| Ipv4Net::new_assert(ip, OUTSIDE.prefix_len()).into();
+        a.link.add_address(at_a, on_link(OUTSIDE_A)).await?;
+        link.add_address(at_o, on_link(OUTSIDE_O)).await?;
+        a.link.add_default_route(at_a, OUTSIDE_O.into()).await?;
+        Ok(Container { label: "o", ip: OUTSIDE_O, netns })
+    }
+
     fn container(&mut self, label: &'static str, ip: Ipv4Addr) -> Result<Container, DemoError> {
         Ok(Container { label, ip, netns: self.namespace(label)? })
     }
@@ -192,14 +216,23 @@ impl Lab {
 /// Joins two hosts by a veth pair, each end named after the host it leads to.
 async fn join(a: &Host, b: &Host) -> Result<(), DemoError> {
     let (to_b, to_a) = (format!("to-{}", b.label), format!("to-{}", a.label));
-    let end_a = VethEnd { netns: a.netns.netns(), ifname: &to_b };
-    let end_b = VethEnd { netns: b.netns.netns(), ifname: &to_a };
-    veth_pair(&a.link, end_a, end_b, UNDERLAY_MTU).await?;
-    for (host, ifname, peer) in [(a, &to_b, b.vtep), (b, &to_a, a.vtep)] {
-        let index = host.link.index_of(ifname).await?;
-        host.link.add_peer_address(index, host.vtep, peer).await?;
-        host.link.up(index).await?;
+    let ends = [(a.netns.netns(), &a.link, to_b.as_str()), (b.netns.netns(), &b.link, to_a.as_str())];
+    let [at_a, at_b] = cable(ends).await?;
+    a.link.add_peer_address(at_a, a.vtep, b.vtep).await?;
+    Ok(b.link.add_peer_address(at_b, b.vtep, a.vtep).await?)
+}
+
+/// Makes a veth pair that carries frames, and returns the index of each end.
+async fn cable(ends: [(&Netns, &Link, &str); 2]) -> Result<[u32; 2], DemoError> {
+    let [a, b] = ends.map(|(netns, _, ifname)| VethEnd { netns, ifname });
+    veth_pair(ends[0].1, a, b, UNDERLAY_MTU).await?;
+    let mut indexes = [0; 2];
+    for (index, (_, link, ifname)) in indexes.iter_mut().zip(ends) {
+        *index = link.index_of(ifname).await?;
+        link.up(*index).await?;
     }
-    a.link.until_running(&to_b).await?;
-    Ok(b.link.until_running(&to_a).await?)
+    for (_, link, ifname) in ends {
+        link.until_running(ifname).await?;
+    }
+    Ok(indexes)
 }

@@ -1,14 +1,16 @@
 //! `weft demo`: two hosts on this machine, real daemons, real traffic, and nothing left afterwards.
 //!
 //! The hosts are network namespaces joined by veth pairs; the daemons are this executable, started inside them; the
-//! networks are made through their API. Then containers ping, transfer, shout, and fail to hear what is not theirs; a
-//! kernel vxlan device (RFC 7348) joins in where the kernel has one. Everything is done by this program: it needs root,
-//! `/dev/net/tun`, and no package. No frame leaves the namespaces it makes.
+//! networks are made through their API. Then containers ping, transfer, shout, and fail to hear what is not theirs; one
+//! of them reaches a machine outside under its host's address, and is reached from there by a published port; a kernel
+//! vxlan device (RFC 7348) joins in where the kernel has one. At last the daemon and the packet process of a host are
+//! killed under traffic. Everything is done by this program: it needs root, `/dev/net/tun`, and no package. No frame
+//! leaves the namespaces it makes.
 //!
 //! What it is not: a benchmark. Both hosts, both switches and both ends of every transfer share this machine's cores,
 //! and the figures are those of one short run.
 //!
-//! Limits: a transfer ends after 1 GiB or 3 s, a ping waits 1 s, a daemon gets 20 s to start and 8 s to end; every wait
+//! Limits: a bulk transfer ends after 1 GiB or 1 s, a ping waits 1 s, a daemon gets 20 s to start and 8 s to end; every wait
 //! has an end. A part that fails is shown and the next one is tried; what fails before there is traffic ends the show.
 //! Whatever happens, also Ctrl-C, SIGTERM or SIGHUP at any moment, the processes are ended and the namespaces and files
 //! removed. Two demonstrations at a time do not meet: all names carry the process id.
@@ -20,9 +22,11 @@ mod daemon;
 mod error;
 mod hash;
 mod lab;
+mod outside;
 mod parts;
 mod ping;
 mod report;
+mod restart;
 mod show;
 mod socket;
 #[cfg(test)]
@@ -58,7 +62,7 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let mut report = Report::new(options.color);
     let mut lab = Lab::new(format!("wfd{:x}", std::process::id()));
-    report.say("weft demo: two hosts, one VXLAN network, on this machine");
+    report.say("weft demo: two hosts, one VXLAN network, and an outside, on this machine");
 
     let complete = tokio::select! {
         shown = show::show(&mut lab, &mut report) => {

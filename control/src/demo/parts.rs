@@ -1,28 +1,17 @@
-//! The parts of the show: each tries one thing and returns the line to print about it.
-
-use std::cell::Cell;
-use std::time::Duration;
-
-use tokio::time::{Instant, sleep};
+//! The parts of the show that stay on the networks: each tries one thing and returns the line to print about it.
 
 use super::broadcast::shout;
-use super::bulk::transfer;
-use super::daemon::Daemon;
+use super::bulk::{Way, bulk, transfer};
 use super::error::DemoError;
 use super::lab::{Cast, Container, SUBNET};
 use super::ping::{Watch, is_unanswered, ping};
 
 /// Pings in a series.
-const PINGS: u16 = 20;
+pub(super) const PINGS: u16 = 20;
 /// The ICMP identifiers of the series and of the pings of other parts, so that no answer is mistaken.
 const SERIES: u16 = 1;
 const TO_OWN: u16 = 2;
 const TO_FOREIGN: u16 = 3;
-const RESTART_NEAR: u16 = 4;
-const RESTART_FAR: u16 = 5;
-
-/// Between the series of pings while a daemon is replaced: other people use this machine too.
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// A series of pings, all answered.
 pub(super) async fn ping_between(from: &Container, to: &Container) -> Result<String, DemoError> {
@@ -33,36 +22,7 @@ pub(super) async fn ping_between(from: &Container, to: &Container) -> Result<Str
 
 /// A bulk transfer, arrived as it left.
 pub(super) async fn bulk_between(from: &Container, to: &Container) -> Result<String, DemoError> {
-    let transfer = transfer(from.netns(), to.netns(), to.ip).await?;
-    let (gigabytes, seconds) = (transfer.bytes as f64 / 1e9, transfer.elapsed.as_secs_f64());
-    let rate = transfer.gigabits_per_second();
-    Ok(format!("{gigabytes:.2} GB in {seconds:.2} s, {rate:.2} Gb/s, hashes equal ({:016x})", transfer.hash))
-}
-
-/// The daemon of `a1`'s host is killed and another one started while `a1` pings its neighbours here and there: the packets
-/// do not notice.
-pub(super) async fn restart(cast: &Cast, daemon: &mut Daemon) -> Result<String, DemoError> {
-    let (from, ended) = (&cast.a1, Cell::new(false));
-    let ping_on = async |to: &Container, ident| {
-        let mut answered = 0;
-        while !ended.get() {
-            answered += ping(from.netns(), to.ip, ident, PINGS).await?.count();
-            sleep(PAUSE).await;
-        }
-        Ok::<usize, DemoError>(answered)
-    };
-    let replace = async {
-        let started = Instant::now();
-        let replaced = daemon.replace(&cast.a).await;
-        ended.set(true);
-        replaced.map(|()| started.elapsed())
-    };
-    let (elapsed, near, far) =
-        tokio::join!(replace, ping_on(&cast.a2, RESTART_NEAR), ping_on(&cast.b1, RESTART_FAR));
-    let (milliseconds, answered) = (elapsed?.as_secs_f64() * 1e3, near? + far?);
-    Ok(format!(
-        "another one took over after {milliseconds:.0} ms; {answered} of {answered} pings answered meanwhile"
-    ))
+    Ok(transfer(Way::direct(from.netns(), to.netns(), to.ip), bulk).await?.to_string())
 }
 
 /// One broadcast reaches every other member exactly once, and nobody else.

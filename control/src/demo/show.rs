@@ -6,8 +6,11 @@ use super::control::Attachment;
 use super::daemon::Daemon;
 use super::error::DemoError;
 use super::lab::{Cast, Container, Lab, SUBNET, VNI};
+use super::outside::{self, PUBLISHED};
 use super::parts;
 use super::report::{Outcome, Report};
+use super::restart;
+use crate::model::PortMapping;
 
 /// The network that most of the show is about.
 const NETWORK: &str = "demo";
@@ -21,8 +24,9 @@ const OTHER: &str = "other";
 pub(super) async fn show(lab: &mut Lab, report: &mut Report) -> Result<(), DemoError> {
     report.begin("hosts and underlay");
     let cast = lab.build().await?;
-    let kernel = if cast.kernel.is_some() { ", and a kernel VTEP" } else { "" };
-    report.end(Outcome::Passed, format!("2 hosts with 3 containers each{kernel}, joined by veth"));
+    let kernel = if cast.kernel.is_some() { ", a kernel VTEP" } else { "" };
+    let joined = format!("2 hosts with 3 containers each{kernel}, a machine outside, joined by veth");
+    report.end(Outcome::Passed, joined);
 
     report.begin("daemons");
     let started = Instant::now();
@@ -35,7 +39,8 @@ pub(super) async fn show(lab: &mut Lab, report: &mut Report) -> Result<(), DemoE
 
     play(&cast, report).await;
     if let Some(daemon) = lab.daemons.first_mut() {
-        tell(report, "host a's daemon is killed", parts::restart(&cast, daemon)).await;
+        tell(report, "host a's daemon is killed", restart::daemon(&cast, daemon)).await;
+        tell(report, "packet process is killed", restart::packet_process(&cast, daemon)).await;
     }
     report.begin("counters");
     for daemon in &mut lab.daemons {
@@ -58,15 +63,18 @@ async fn start_daemons(lab: &mut Lab, cast: &Cast) -> Result<(), DemoError> {
 
 /// Creates both networks on both hosts and connects the containers; returns what to say about it.
 async fn connect(lab: &Lab, cast: &Cast) -> Result<String, DemoError> {
-    let on_a: [(&str, &Container); 3] = [(NETWORK, &cast.a1), (NETWORK, &cast.a2), (OTHER, &cast.a3)];
-    let on_b: [(&str, &Container); 3] = [(NETWORK, &cast.b1), (NETWORK, &cast.b2), (OTHER, &cast.b3)];
+    type Place<'a> = (&'static str, &'a Container, &'a [PortMapping]);
+    let on_a: [Place<'_>; 3] =
+        [(NETWORK, &cast.a1, &[PUBLISHED]), (NETWORK, &cast.a2, &[]), (OTHER, &cast.a3, &[])];
+    let on_b: [Place<'_>; 3] = [(NETWORK, &cast.b1, &[]), (NETWORK, &cast.b2, &[]), (OTHER, &cast.b3, &[])];
     let mut slowest = std::time::Duration::ZERO;
     for (daemon, containers) in lab.daemons.iter().zip([on_a, on_b]) {
         daemon.control.create(NETWORK, VNI, SUBNET).await?;
         daemon.control.create(OTHER, VNI + 1, SUBNET).await?;
-        for (network, container) in containers {
+        for (network, container, publish) in containers {
             let started = Instant::now();
-            let attachment = Attachment { name: container.label, netns: container.path(), ip: container.ip };
+            let (name, netns, ip) = (container.label, container.path(), container.ip);
+            let attachment = Attachment { name, netns, ip, publish };
             daemon.control.connect(network, attachment).await?;
             slowest = slowest.max(started.elapsed());
         }
@@ -86,6 +94,10 @@ async fn play(cast: &Cast, report: &mut Report) {
     tell(report, "TCP b1 -> a1", parts::bulk_between(b1, a1)).await;
     tell(report, "broadcast", parts::broadcast(cast)).await;
     tell(report, "isolation", parts::isolation(cast)).await;
+    tell(report, "ping a1 -> outside", parts::ping_between(a1, &cast.o)).await;
+    tell(report, "egress a1 -> outside", outside::egress(cast)).await;
+    tell(report, "published port, outside", outside::published(cast)).await;
+    tell(report, "published port, host itself", outside::published_to_host(cast)).await;
     let Some(k) = &cast.kernel else {
         report.begin("kernel vxlan device");
         report.end(Outcome::Skipped, "skipped: this kernel has no vxlan");

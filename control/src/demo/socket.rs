@@ -35,11 +35,12 @@ pub(super) fn udp(netns: &Netns, port: u16) -> Result<UdpSocket, DemoError> {
     UdpSocket::from_std(socket.into()).map_err(DemoError::io("use a UDP socket"))
 }
 
-/// A listener on a port of the kernel's choice.
-pub(super) fn tcp_listener(netns: &Netns, address: Ipv4Addr) -> Result<TcpListener, DemoError> {
+/// A listener; port 0 is one of the kernel's choice, any other may still have connections that are closing.
+pub(super) fn tcp_listener(netns: &Netns, address: SocketAddrV4) -> Result<TcpListener, DemoError> {
     let socket = inside(netns, "listen", || {
         let socket = open(Domain::IPV4, Type::STREAM, Protocol::TCP)?;
-        socket.bind(&SocketAddrV4::new(address, 0).into())?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
         socket.listen(1)?;
         Ok(socket)
     })?;

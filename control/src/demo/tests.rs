@@ -13,9 +13,10 @@ use weft_dataplane::tables::{
 use weft_dataplane::wire::{MacAddr, Vni, vxlan};
 
 use super::broadcast::{Member, shout};
-use super::bulk::transfer;
+use super::bulk::{Way, bulk, transfer};
 use super::error::DemoError;
 use super::lab::{CONTAINER_IFNAME, Container, Host, Lab, VNI};
+use super::outside::check_source;
 use super::parts;
 use super::ping::{Watch, is_unanswered, ping};
 use crate::sandbox::host::check_privileges;
@@ -69,9 +70,12 @@ async fn pings_are_answered_or_counted_as_lost() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_arrives_whole_and_is_measured() {
     let Some([a, b]) = pair("t").await else { return };
-    let transfer = transfer(a.netns(), b.netns(), B).await.unwrap();
+    let transfer = transfer(Way::direct(a.netns(), b.netns(), B), bulk).await.unwrap();
     assert!(transfer.bytes > 1_000_000, "{transfer:?}");
     assert!(transfer.gigabits_per_second() > 0.0);
+    check_source("b", transfer.seen, A).expect("nobody translates here");
+    let wrong = check_source("b", transfer.seen, B).unwrap_err();
+    assert!(matches!(wrong, DemoError::WrongSource { by: "b", .. }), "{wrong}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,13 +99,14 @@ async fn the_stage_is_built_and_struck_without_a_trace() {
     let mut lab = Lab::new(format!("wds{:x}", std::process::id()));
     let cast = lab.build().await.unwrap();
     ping(cast.a.netns.netns(), cast.b.vtep, 1, 3).await.expect("the underlay works");
+    ping(cast.a.netns.netns(), cast.o.ip, 3, 3).await.expect("the way out works");
     if let Some(k) = &cast.kernel {
         let underlay = cast.vteps[2];
         ping(cast.b.netns.netns(), underlay, 2, 3).await.expect("the underlay reaches the kernel's VTEP");
         assert!(k.path().exists());
     }
     let paths: Vec<_> = lab.namespaces().iter().map(|netns| netns.path().to_owned()).collect();
-    assert_eq!(paths.len(), 9);
+    assert_eq!(paths.len(), 10);
     assert!(paths.iter().all(|path| path.exists()));
     let directory = lab.directory().unwrap().to_owned();
     drop((cast, lab));
