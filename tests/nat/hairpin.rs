@@ -1,9 +1,12 @@
 //! Containers that meet outside (RFC 4787 section 6, RFC 5382 section 4.4, RFC 5508 section 7).
 
 use crate::lab::{HOST, Kind, Lab, Publish};
-use crate::outcome::{Outcome, hold};
-use crate::sockets::{accept, connect_from, listen, talks};
+use crate::outcome::{OrBreaks, Outcome, hold};
+use crate::sockets::{Udp, accept, connect_from, listen, talks};
 use harness::frame::cookie;
+use harness::wait;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 pub(crate) fn u_9_two_mappings_reach_each_other_with_their_outside_addresses(kind: Kind) -> Outcome {
     let lab = Lab::new(kind)?;
@@ -12,14 +15,21 @@ pub(crate) fn u_9_two_mappings_reach_each_other_with_their_outside_addresses(kin
     let (seen_one, seen_other) = (lab.seen(&one, server)?, lab.seen(&other, server)?);
     // Filtering holds here too: each has to have sent before it may hear.
     one.send(seen_other, b"punch")?;
-    let (there, back) = (cookie("there"), cookie("back"));
-    other.send(seen_one, &there)?;
-    let from = one.awaits(&there)?;
+    let from = reaches(&lab, &other, seen_one, &one)?;
     hold!(from == seen_other, "{seen_other} came as {from}");
-    one.send(seen_other, &back)?;
-    let from = other.awaits(&back)?;
+    let from = reaches(&lab, &one, seen_other, &other)?;
     hold!(from == seen_one, "{seen_one} came as {from}");
     Ok(())
+}
+
+/// Sends until one arrives, and tells whom it came from: nothing orders the datagrams of two containers.
+fn reaches(lab: &Lab, from: &Udp, place: SocketAddr, to: &Udp) -> Outcome<SocketAddr> {
+    let seen = wait::within(lab.patience(), || {
+        let there = cookie("there");
+        from.send(place, &there).ok()?;
+        to.awaits_within(Duration::from_millis(200), &there).ok()
+    });
+    seen.or_breaks(format!("{} does not reach {} by {place}", from.address(), to.address()))
 }
 
 pub(crate) fn u_9a_a_published_udp_port_sees_a_siblings_outside_address(kind: Kind) -> Outcome {
@@ -39,11 +49,7 @@ pub(crate) fn u_9a_a_container_reaches_its_own_published_udp_port(kind: Kind) ->
 }
 
 /// The service is asked by its published port, sees `seen` and answers.
-fn exchange(
-    client: &crate::sockets::Udp,
-    service: &crate::sockets::Udp,
-    seen: std::net::SocketAddr,
-) -> Outcome {
+fn exchange(client: &Udp, service: &Udp, seen: SocketAddr) -> Outcome {
     let (question, answer) = (cookie("question"), cookie("answer"));
     client.send((HOST, 6053).into(), &question)?;
     let from = service.awaits(&question)?;
@@ -82,9 +88,7 @@ pub(crate) fn i_7_an_error_about_a_hairpinned_datagram_comes_back(kind: Kind) ->
     let (one, other) = (lab.udp(&a, 6000), lab.udp(&b, 6001));
     let (seen_one, seen_other) = (lab.seen(&one, server)?, lab.seen(&other, server)?);
     one.send(seen_other, b"punch")?;
-    let there = cookie("there");
-    other.send(seen_one, &there)?;
-    one.awaits(&there)?;
+    reaches(&lab, &other, seen_one, &one)?;
     drop(one);
     other.send(seen_one, b"to nobody")?;
     other.is_refused()

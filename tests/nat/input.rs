@@ -1,7 +1,7 @@
 //! Packets that are odd or wrong, and what is done with their checksums.
 
 use crate::ends::{Container, Craft};
-use crate::lab::{GHOST, HOST, Kind, Lab, STRANGER};
+use crate::lab::{GATEWAY, GHOST, HOST, Kind, Lab, STRANGER, Setup};
 use crate::outcome::{Outcome, hold};
 use crate::packet::{Packet, SYN};
 use harness::frame::cookie;
@@ -168,6 +168,26 @@ pub(crate) fn bad_answers_to_nobody_do_not_come_in(kind: Kind) -> Outcome {
     let before = scene.inside.before(&mark)?;
     let came = before.iter().find(|packet| packet.carries(b"untranslated") || packet.carries(b"unmapped"));
     hold!(came.is_none(), "{came:?} came in");
+    Ok(())
+}
+
+pub(crate) fn bad_sources_from_outside_do_not_come_in(kind: Kind) -> Outcome {
+    // Whoever may send may come in, so that filtering hides nothing.
+    let options = ["-o", "filtering=endpoint-independent"];
+    let lab = Lab::with(kind, Setup { options: &options, ..Setup::default() })?;
+    let a = lab.container(11);
+    let (inside, outside) = (a.silence(), lab.ghost());
+    let mapping = lab.opened(&inside, &outside, a.at(6000), PEER)?;
+    let mark = cookie("mark");
+    let sources = [a.ip, GATEWAY, HOST, [127, 0, 0, 1].into(), [224, 0, 0, 1].into(), [0, 0, 0, 0].into()];
+    for source in sources {
+        outside.send(&Packet::udp(SocketAddrV4::new(source, 4000), mapping, b"martian"));
+    }
+    outside.send(&Packet::udp(SocketAddrV4::new(GHOST, 0), mapping, b"martian"));
+    outside.send(&Packet::udp(PEER, mapping, &mark));
+    let before = inside.before(&mark)?;
+    let came: Vec<_> = before.iter().filter(|packet| packet.carries(b"martian")).collect();
+    hold!(came.is_empty(), "{came:?} came in");
     Ok(())
 }
 

@@ -17,11 +17,12 @@ use crate::sockets::Udp;
 use crate::weft::Weft;
 use harness::daemon::Daemon;
 use harness::frame::{self, Mac};
-use harness::netns::{Namespace, format_mac};
+use harness::netns::{self, Namespace, format_mac};
 use harness::raw::RawSocket;
 use harness::underlay::{Family, Offloads, UPLINK, Underlay};
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 /// The host's address outside.
@@ -171,6 +172,17 @@ impl Lab {
     /// The product; what follows is not asked of the kernel.
     pub(crate) fn weft(&self) -> Outcome<&Daemon> {
         self.subject.daemon().ok_or(Miss::NotApplicable("a feature of Weft's"))
+    }
+
+    /// The next daemon in the place of one that has been killed; what the lab asks, it asks the new one.
+    pub(crate) fn successor(&self) -> Outcome<Daemon> {
+        let former = self.weft()?.directory();
+        let directory = netns::scratch();
+        std::fs::copy(former.join("config.toml"), directory.path().join("config.toml"))
+            .expect("files of ours");
+        // Its socket is where the configuration says, which is the former's.
+        symlink(former.join("run"), directory.path().join("run")).expect("a directory of ours");
+        Ok(Daemon::spawn_in(self.host(), directory, &[]).ready())
     }
 
     pub(crate) fn host(&self) -> &Namespace {

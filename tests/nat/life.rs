@@ -82,6 +82,43 @@ pub(crate) fn life_sessions_outlive_the_packet_process(kind: Kind) -> Outcome {
     Ok(())
 }
 
+pub(crate) fn life_sessions_outlive_a_daemon_and_its_successor_knows_them(kind: Kind) -> Outcome {
+    let (lab, a) = usual(kind)?;
+    let daemon = lab.weft()?;
+    let [mut near, mut far] = connected(&lab, &a)?;
+    let (client, server) = (lab.udp(&a, 6000), &lab.servers()[1]);
+    let seen = lab.seen(&client, server)?;
+    kill(daemon.pid(), Signal::SIGKILL).expect("it runs");
+    let next = lab.successor()?;
+    talks(&mut near, &mut far)?;
+    let now = lab.seen(&client, server)?;
+    hold!(now == seen, "{seen} is now {now}");
+    let shown = next.json(&["nat", "show"]).to_string();
+    hold!(shown.contains(&format!("{seen}")), "the next daemon does not know of {seen}: {shown}");
+    // Its ports are still nobody else's.
+    let b = lab.container(12);
+    for port in 6000..6020 {
+        let other = lab.seen(&lab.udp(&b, port), server)?;
+        hold!(other != seen, "two containers share {seen}");
+    }
+    let taken = lab.host().enter(|| std::net::UdpSocket::bind(seen));
+    hold!(taken.is_err(), "a process of the host has taken {seen}");
+    Ok(())
+}
+
+pub(crate) fn life_sessions_end_with_their_container(kind: Kind) -> Outcome {
+    let (lab, a) = usual(kind)?;
+    let daemon = lab.weft()?;
+    let _connection = connected(&lab, &a)?;
+    lab.seen(&lab.udp(&a, 6000), &lab.servers()[1])?;
+    let sessions = || daemon.json(&["nat", "show"]).as_array().map_or(0, Vec::len);
+    hold!(sessions() >= 2, "{} sessions", sessions());
+    lab.disconnect(11);
+    let gone = wait::within(lab.patience(), || (sessions() == 0).then_some(()));
+    hold!(gone.is_some(), "{} sessions are left", sessions());
+    Ok(())
+}
+
 pub(crate) fn life_a_transfer_goes_on_when_the_packet_process_is_killed(kind: Kind) -> Outcome {
     let (lab, a) = usual(kind)?;
     let daemon = lab.weft()?;

@@ -12,7 +12,7 @@
 //! ```text
 //! lab, kernel, weft   the scene and who translates in it     ends, sockets, packet   who speaks, ordinarily or crafted
 //! mapping, filtering, hairpin, icmp, size, tcp, input, ipv6   the RFCs and hostile input
-//! gateway, hostleg, published, uplink, limits, life              what the product promises besides
+//! gateway, hostleg, published, refused, uplink, limits, life   what the product promises besides
 //! outcome                                                     holds, breaks, not applicable; the table
 //! ```
 
@@ -32,6 +32,7 @@ mod mapping;
 mod outcome;
 mod packet;
 mod published;
+mod refused;
 mod size;
 mod sockets;
 mod tcp;
@@ -50,6 +51,12 @@ Held elsewhere: U-5, I-2, T-5 and the six seconds of T-4 are timers (unit tests 
 of subnets that do not overlap the host's (tests of IPAM); U-10 and T-6 hold because there is no ALG; U-11 is the model
 with random histories beside the table of sessions; C ids are limits (unit tests).
 ";
+
+/// What is only recommended, and what the product does instead: told in the table, and no failure.
+const DECLINED: &[(&str, &str)] = &[(
+    "u_3a_a_privileged_port_stays_privileged",
+    "recommended only; no privileged port of the host is ever taken",
+)];
 
 /// Makes one test of the product for each requirement, and the list for the kernel.
 macro_rules! battery {
@@ -73,7 +80,8 @@ battery! {
         u_1_one_outside_port_also_when_two_hosts_use_the_same
         u_2_a_container_keeps_one_outside_address
         u_3_two_containers_never_share_an_outside_port
-        u_3a_a_port_keeps_its_class
+        u_3a_a_port_stays_unprivileged
+        u_3a_a_privileged_port_stays_privileged
         u_4_a_port_keeps_its_parity
         t_1_one_outside_port_for_every_destination
         t_7_two_containers_never_share_an_outside_port
@@ -116,11 +124,13 @@ battery! {
     size:
         u_13_a_datagram_with_df_too_big_for_the_uplink_is_answered
         u_13_the_mtu_told_fits_and_tcp_gets_through
+        u_13_a_datagram_with_df_too_big_for_the_network_is_answered_outside
         u_13a_a_datagram_without_df_is_cut_in_order
         u_14_large_datagrams_pass_both_ways
         u_14_pieces_out_of_order_leave_whole
         u_14_pieces_out_of_order_come_in_whole
         u_14a_overlapping_pieces_are_not_delivered_and_harm_nobody
+        u_14a_pieces_of_many_strangers_do_not_stop_large_datagrams
         u_14_large_pings_come_back_in_pieces
         u_13_over_ipv6_packet_too_big_tells_the_mtu;
     tcp:
@@ -140,6 +150,7 @@ battery! {
         bad_lengths_and_header_checksums_never_leave
         bad_ports_of_zero_never_leave
         bad_answers_to_nobody_do_not_come_in
+        bad_sources_from_outside_do_not_come_in
         bad_ttl_ends_and_the_others_count_down;
     ipv6:
         nat66_pings_of_every_size_pass
@@ -164,10 +175,10 @@ battery! {
         published_udp_sees_the_address_of_another_machine
         published_tcp_and_udp_answer_the_host_itself
         published_large_datagrams_pass_from_outside_and_from_the_host
+        published_over_ipv6_sees_the_address_of_another_machine
+        published_bulk_arrives_whole_from_outside_and_from_the_host
         published_ranges_lead_port_by_port
         published_without_a_host_port_gets_one_and_port_ls_tells_it
-        published_a_port_that_a_process_has_is_refused_with_its_name
-        published_a_port_of_another_endpoint_is_refused_with_its_name
         published_udp_goes_to_the_new_container_at_once
         published_ends_with_the_connection_to_the_network
         published_on_one_address_answers_there_only
@@ -183,6 +194,9 @@ battery! {
         uplink_with_another_address_new_sessions_have_it
         uplink_with_a_smaller_mtu_is_followed
         uplink_by_two_links_each_destination_takes_its_own;
+    refused:
+        published_a_port_that_a_process_has_is_refused_with_its_name
+        published_a_port_of_another_endpoint_is_refused_with_its_name;
     limits:
         limits_many_sessions_at_once_all_work
         limits_one_container_that_takes_all_ports_harms_no_other
@@ -190,6 +204,8 @@ battery! {
     life:
         life_a_daemon_killed_under_a_transfer_breaks_nothing
         life_sessions_outlive_the_packet_process
+        life_sessions_outlive_a_daemon_and_its_successor_knows_them
+        life_sessions_end_with_their_container
         life_a_transfer_goes_on_when_the_packet_process_is_killed
         speed_super_frames_stay_whole_on_the_way_out
         speed_super_frames_stay_whole_on_the_way_in

@@ -64,7 +64,9 @@ pub(crate) fn weft_holds(requirement: Requirement) {
     match catch_unwind(AssertUnwindSafe(|| (requirement.check)(Kind::Weft))) {
         Ok(outcome) => {
             record(requirement, Kind::Weft, &outcome);
-            if let Err(Miss::Breaks(why)) = outcome {
+            if let Err(Miss::Breaks(why)) = outcome
+                && declined(requirement.name).is_none()
+            {
                 panic!("{}: {why}\n{}", title(requirement.name), crate::lab::last_words());
             }
         }
@@ -82,10 +84,19 @@ pub(crate) fn try_kernel(requirement: Requirement) {
     record(requirement, Kind::Kernel, &outcome);
 }
 
+/// Why the product does not meet this recommendation; `None` for what it has to meet.
+fn declined(name: &str) -> Option<&'static str> {
+    crate::DECLINED.iter().find(|(declined, _)| *declined == name).map(|(_, reason)| *reason)
+}
+
 fn record(requirement: Requirement, kind: Kind, outcome: &Outcome) {
     let cell = match outcome {
         Ok(()) => "holds".into(),
-        Err(Miss::Breaks(why)) => format!("**breaks**: {}", why.replace('\n', " ").replace('|', "/")),
+        Err(Miss::Breaks(why)) => {
+            let reason = declined(requirement.name).filter(|_| kind == Kind::Weft);
+            let declined = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+            format!("**breaks**{declined}: {}", why.replace('\n', " ").replace('|', "/"))
+        }
         Err(Miss::NotApplicable(why)) => format!("n/a: {why}"),
     };
     let mut board = BOARD.lock().expect("nobody panics with it");

@@ -1,15 +1,18 @@
 //! Ports of the host that lead to a container: from everywhere, in every form, one owner each.
 
 use crate::ends::Container;
-use crate::lab::{HOST, Kind, Lab, Publish, SERVERS, places};
+use crate::lab::{HOST, HOST6, Kind, Lab, Publish, SERVER6, SERVERS, Setup, places};
 use crate::outcome::{OrBreaks, Outcome, hold};
 use crate::sockets::{Udp, accept, connect_from, listen, talks};
-use crate::weft::{NETWORK, endpoint};
-use harness::cmd;
+use crate::weft::NETWORK;
 use harness::frame::cookie;
 use harness::netns::Namespace;
+use harness::random::Random;
 use harness::wait;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use nix::sys::signal::{Signal, kill};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::thread;
 
 const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
@@ -95,6 +98,55 @@ pub(crate) fn published_large_datagrams_pass_from_outside_and_from_the_host(kind
     Ok(())
 }
 
+pub(crate) fn published_over_ipv6_sees_the_address_of_another_machine(kind: Kind) -> Outcome {
+    let lab = Lab::new(kind)?;
+    lab.weft()?;
+    let a = lab.publishing(11, &[Publish::tcp(8080, 80), Publish::udp(6053, 53)]);
+    let listener = listen(&a.ns, (Ipv6Addr::UNSPECIFIED, 80).into());
+    let client = SocketAddr::from((SERVER6, 4321));
+    let mut near = connect_from(lab.server(), client, (HOST6, 8080).into(), lab.patience())?;
+    let (mut far, seen) = accept(&listener, lab.patience())?;
+    talks(&mut near, &mut far)?;
+    hold!(seen == client, "{client} was seen as {seen}");
+    let service = Udp::bind(&a.ns, (a.ip6, 53).into(), lab.patience());
+    let client = lab.server_udp((SERVER6, 4322).into());
+    let question = cookie("question");
+    client.send((HOST6, 6053).into(), &question)?;
+    let seen = service.awaits(&question)?;
+    hold!(seen == client.address(), "{} was seen as {seen}", client.address());
+    service.send(seen, &question)?;
+    client.awaits(&question)?;
+    let from = (Ipv6Addr::UNSPECIFIED, 0).into();
+    let mut near = connect_from(lab.host(), from, (Ipv6Addr::LOCALHOST, 8080).into(), lab.patience())?;
+    let (mut far, _) = accept(&listener, lab.patience())?;
+    talks(&mut near, &mut far)
+}
+
+pub(crate) fn published_bulk_arrives_whole_from_outside_and_from_the_host(kind: Kind) -> Outcome {
+    let lab = Lab::with(kind, Setup { workers: None, ..Setup::default() })?;
+    let a = lab.publishing(11, &[Publish::tcp(8080, 80)]);
+    let listener = listen(&a.ns, (Ipv4Addr::UNSPECIFIED, 80).into());
+    let bytes = Random::new(8).bytes(4 << 20);
+    for (from, to) in [(lab.server(), HOST), (lab.host(), HOST), (lab.host(), Ipv4Addr::LOCALHOST)] {
+        let mut near = connect_from(from, ANY, (to, 8080).into(), lab.patience())?;
+        let (mut far, _) = accept(&listener, lab.patience())?;
+        carries(&mut near, &mut far, &bytes)?;
+        carries(&mut far, &mut near, &bytes)?;
+    }
+    Ok(())
+}
+
+fn carries(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) -> Outcome {
+    let mut heard = vec![0; bytes.len()];
+    thread::scope(|scope| {
+        let sender = scope.spawn(|| from.write_all(bytes));
+        to.read_exact(&mut heard).or_breaks("hearing all of it")?;
+        sender.join().expect("it does not panic").or_breaks("saying all of it")
+    })?;
+    hold!(heard == bytes, "other bytes came than were sent");
+    Ok(())
+}
+
 pub(crate) fn published_ranges_lead_port_by_port(kind: Kind) -> Outcome {
     let lab = Lab::new(kind)?;
     let daemon = lab.weft()?;
@@ -136,50 +188,6 @@ pub(crate) fn published_without_a_host_port_gets_one_and_port_ls_tells_it(kind: 
     talks(&mut near, &mut far)?;
     let service = Udp::bind(&ns, (Ipv4Addr::UNSPECIFIED, 53).into(), lab.patience());
     asks(&lab, lab.server(), (HOST, port("udp")?).into(), &service).map(drop)
-}
-
-/// `connect` with these ports has to be refused as a conflict.
-fn refusal(lab: &Lab, publish: &str) -> Outcome<cmd::Outcome> {
-    let ns = Namespace::new("refused");
-    let line = ["network", "connect", NETWORK, &ns.path(), "--name", "refused", "-p", publish];
-    let refusal = lab.weft()?.weft(&line);
-    hold!(refusal.code == Some(4), "-p {publish} ended with {:?}: {}", refusal.code, refusal.stderr);
-    hold!(ns.links() == ["lo"], "half a container was left: {:?}", ns.links());
-    Ok(refusal)
-}
-
-pub(crate) fn published_a_port_that_a_process_has_is_refused_with_its_name(kind: Kind) -> Outcome {
-    let lab = Lab::new(kind)?;
-    lab.weft()?;
-    let _tcp = listen(lab.host(), (Ipv4Addr::UNSPECIFIED, 8080).into());
-    let _udp = Udp::bind(lab.host(), (HOST, 6053).into(), lab.patience());
-    let name = std::fs::read_to_string("/proc/self/comm").expect("a process has a name");
-    for publish in ["8080:80", "6053:53/udp", "8078-8082:80-84"] {
-        let said = refusal(&lab, publish)?.stderr;
-        let pid = std::process::id().to_string();
-        hold!(
-            said.contains(name.trim()) || said.contains(&pid),
-            "-p {publish} does not name {}: {said}",
-            name.trim()
-        );
-    }
-    // Other addresses of the host are free, and what was refused left nothing reserved.
-    let ns = Namespace::new("free");
-    lab.weft()?.weft(&["network", "connect", NETWORK, &ns.path(), "--name", "f", "-p", "8079:80"]).must();
-    Ok(())
-}
-
-pub(crate) fn published_a_port_of_another_endpoint_is_refused_with_its_name(kind: Kind) -> Outcome {
-    let lab = Lab::new(kind)?;
-    lab.weft()?;
-    let _a = lab.publishing(11, &[Publish::tcp(8080, 80), Publish::udp(6053, 53)]);
-    for publish in ["8080:81", "6053:54/udp", "172.31.77.1:8080:82", "8079-8081:80-82"] {
-        let said = refusal(&lab, publish)?.stderr;
-        hold!(said.contains(&endpoint(11)), "-p {publish} does not name the endpoint: {said}");
-    }
-    // The other protocol is another port.
-    lab.publishing(12, &[Publish::udp(8080, 80), Publish::tcp(6053, 53)]);
-    Ok(())
 }
 
 pub(crate) fn published_udp_goes_to_the_new_container_at_once(kind: Kind) -> Outcome {
@@ -247,9 +255,22 @@ pub(crate) fn published_ports_survive_a_daemon_and_its_successor(kind: Kind) -> 
     let lab = Lab::new(kind)?;
     let daemon = lab.weft()?;
     let a = lab.publishing(11, &[Publish::tcp(8080, 80)]);
-    reaches(&lab, lab.server(), (HOST, 8080).into(), &a, 80)?;
-    nix::sys::signal::kill(daemon.pid(), nix::sys::signal::Signal::SIGKILL).expect("it runs");
-    reaches(&lab, lab.server(), (HOST, 8080).into(), &a, 80).map(drop)
+    let tries = || {
+        let listener = listen(&a.ns, (Ipv4Addr::UNSPECIFIED, 80).into());
+        let mut near = connect_from(lab.server(), ANY, (HOST, 8080).into(), lab.patience())?;
+        let (mut far, _) = accept(&listener, lab.patience())?;
+        talks(&mut near, &mut far)?;
+        Ok((near, far))
+    };
+    let (mut near, mut far) = tries()?;
+    kill(daemon.pid(), Signal::SIGKILL).expect("it runs");
+    talks(&mut near, &mut far)?;
+    tries()?;
+    let _next = lab.successor()?;
+    talks(&mut near, &mut far)?;
+    tries()?;
+    // The host itself is served by the successor.
+    reaches(&lab, lab.host(), (Ipv4Addr::LOCALHOST, 8080).into(), &a, 80).map(drop)
 }
 
 pub(crate) fn published_is_shown_by_inspect_and_nat_show(kind: Kind) -> Outcome {

@@ -1,13 +1,13 @@
 //! Packets larger than a link, and packets in pieces (RFC 4787 REQ-13, REQ-14; RFC 5722; CVE-2021-24086 and its kin).
 
 use crate::ends::{Container, Craft};
-use crate::lab::{GATEWAY, GATEWAY6, GHOST, Kind, Lab, SERVER6, SERVERS, Setup, places};
+use crate::lab::{GATEWAY, GATEWAY6, GHOST, HOST, Kind, Lab, SERVER6, SERVERS, STRANGER, Setup, places};
 use crate::outcome::{OrBreaks, Outcome, hold};
 use crate::packet::{Packet, UNREACHABLE};
 use crate::sockets::{accept, connect_from, listen, talks};
 use harness::datagram;
 use harness::frame::{self, cookie};
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 const PORT: u16 = 6000;
@@ -43,6 +43,24 @@ pub(crate) fn u_13_the_mtu_told_fits_and_tcp_gets_through(kind: Kind) -> Outcome
     let [a_end, far_end] = [(&a.ns, a.ip), (lab.server(), SERVERS[0])]
         .map(|(ns, ip)| harness::traffic::End { ns, ip: ip.into() });
     harness::traffic::tcp_bulk(a_end, far_end, 1 << 20);
+    Ok(())
+}
+
+pub(crate) fn u_13_a_datagram_with_df_too_big_for_the_network_is_answered_outside(kind: Kind) -> Outcome {
+    let lab = Lab::with(kind, Setup { options: &["--mtu", "1300"], ..Setup::default() })?;
+    let a = lab.container(11);
+    let (inside, outside) = (a.silence(), lab.ghost());
+    let peer = SocketAddrV4::new(GHOST, 4000);
+    let mapping = lab.opened(&inside, &outside, a.at(PORT), peer)?;
+    let mut large = Packet::udp(peer, mapping, &[7; 1400]);
+    large.dont_fragment = true;
+    outside.send(&large);
+    let told = outside.wait_for("an answer", |packet| packet.kind().is_some())?;
+    hold!(told.kind() == Some((UNREACHABLE, 4)), "the answer is ICMP {:?}", told.kind());
+    hold!(told.payload[6..8] == NARROW.to_be_bytes(), "it tells an MTU of {:?}", &told.payload[6..8]);
+    hold!(told.source == HOST && told.destination == GHOST && told.checksum_is_right(), "{told:?}");
+    let embedded = told.embedded().or_breaks("it embeds no packet")?;
+    hold!(embedded.flow() == large.flow(), "it embeds {:?}", embedded.flow());
     Ok(())
 }
 
@@ -146,10 +164,11 @@ pub(crate) fn u_14a_overlapping_pieces_are_not_delivered_and_harm_nobody(kind: K
     };
     pieces.insert(1, early);
     pieces.iter().for_each(|piece| rig.outside.send(piece));
-    // Lone pieces of datagrams that never come whole.
-    for id in 0x5000..0x5100 {
+    // Pieces of datagrams that never come whole: a few of the peer's, many of somebody else's.
+    for id in 0x5000..0x5200 {
         let mut lone = pieces[2].clone();
         lone.id = id;
+        lone.source = if id < 0x5010 { lone.source } else { STRANGER };
         rig.outside.send(&lone);
     }
     let mut good = Packet::udp(crate::lab::v4(places()[0]), seen, &datagram::write(2, 1500));
@@ -157,6 +176,27 @@ pub(crate) fn u_14a_overlapping_pieces_are_not_delivered_and_harm_nobody(kind: K
     good.fragments(800).iter().rev().for_each(|piece| rig.outside.send(piece));
     let before = client.before(&datagram::write(2, 1500))?;
     hold!(before.is_empty(), "{} datagrams were made of pieces that overlap", before.len());
+    Ok(())
+}
+
+pub(crate) fn u_14a_pieces_of_many_strangers_do_not_stop_large_datagrams(kind: Kind) -> Outcome {
+    let rig = Pieces::new(kind)?;
+    let (client, server) = (rig.lab.udp(&rig.a, PORT), rig.lab.server_udp(places()[0]));
+    let seen = rig.lab.seen(&client, &server)?;
+    let pieces = Packet::udp(crate::lab::v4(places()[0]), crate::lab::v4(seen), &[1; 1200]).fragments(400);
+    for number in 0..3_000u16 {
+        let mut lone = pieces[1].clone();
+        lone.id = number;
+        lone.source = Ipv4Addr::new(198, 18, 0, number as u8);
+        rig.outside.send(&lone);
+    }
+    for size in [2_000, 8_000, 30_000] {
+        let (there, back) = (datagram::write(1, size), datagram::write(2, size));
+        client.send(server.address(), &there)?;
+        server.awaits(&there)?;
+        server.send(seen, &back)?;
+        client.awaits(&back)?;
+    }
     Ok(())
 }
 

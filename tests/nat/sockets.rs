@@ -22,7 +22,8 @@ pub(crate) struct Udp {
 impl Udp {
     #[track_caller]
     pub(crate) fn bind(ns: &Namespace, to: SocketAddr, patience: Duration) -> Self {
-        let socket = ns.enter(|| UdpSocket::bind(to)).unwrap_or_else(|error| panic!("binding {to}: {error}"));
+        // A process that another test is starting may hold a copy of a former socket for a moment.
+        let socket = wait::until(&format!("binding {to}"), || ns.enter(|| UdpSocket::bind(to)).ok());
         if to.is_ipv4() {
             setsockopt(&socket, sockopt::Ipv4RecvErr, &true).expect("any socket takes it");
         } else {
@@ -52,14 +53,18 @@ impl Udp {
 
     /// Waits for a datagram with this payload, passing over others, and returns who sent it.
     pub(crate) fn awaits(&self, payload: &[u8]) -> Outcome<SocketAddr> {
-        let deadline = Instant::now() + self.patience;
+        self.awaits_within(self.patience, payload)
+    }
+
+    /// The same with another patience.
+    pub(crate) fn awaits_within(&self, limit: Duration, payload: &[u8]) -> Outcome<SocketAddr> {
+        let deadline = Instant::now() + limit;
         loop {
             match self.next(deadline.saturating_duration_since(Instant::now())) {
                 Ok((bytes, from)) if bytes == payload => return Ok(from),
                 _ if Instant::now() < deadline => {}
                 _ => {
-                    let shown = String::from_utf8_lossy(&payload[..payload.len().min(40)]).into_owned();
-                    return Err(Miss::Breaks(format!("{shown} did not reach {}", self.address())));
+                    return Err(Miss::Breaks(format!("{} did not reach {}", shown(payload), self.address())));
                 }
             }
         }
@@ -75,7 +80,7 @@ impl Udp {
                 Err(_) => {}
             }
         }
-        Err(Miss::Breaks(format!("{} did not come", String::from_utf8_lossy(payload))))
+        Err(Miss::Breaks(format!("{} did not reach {}", shown(payload), self.address())))
     }
 
     /// Waits until the socket is told that a port is closed.
@@ -88,11 +93,19 @@ impl Udp {
     }
 }
 
+/// A payload for people: as text, if it is text.
+fn shown(payload: &[u8]) -> String {
+    match std::str::from_utf8(payload) {
+        Ok(text) => text.into(),
+        Err(_) => format!("a datagram of {} bytes", payload.len()),
+    }
+}
+
 /// Listens in a namespace.
 #[track_caller]
 pub(crate) fn listen(ns: &Namespace, at: SocketAddr) -> TcpListener {
-    let listener =
-        ns.enter(|| TcpListener::bind(at)).unwrap_or_else(|error| panic!("listening on {at}: {error}"));
+    // A process that another test is starting may hold a copy of a former listener for a moment.
+    let listener = wait::until(&format!("listening on {at}"), || ns.enter(|| TcpListener::bind(at)).ok());
     listener.set_nonblocking(true).expect("a socket can");
     listener
 }
@@ -146,5 +159,10 @@ fn one_way(from: &mut TcpStream, to: &mut TcpStream) -> Outcome {
 
 /// True when one ping of this payload is answered.
 pub(crate) fn pings(ns: &Namespace, to: IpAddr, size: usize) -> bool {
-    ns.exec(&["ping", "-n", "-c", "1", "-W", "1", "-s", &size.to_string(), &to.to_string()]).ok()
+    ns.exec(&["ping", "-n", "-c", "1", "-W", "5", "-s", &size.to_string(), &to.to_string()]).ok()
+}
+
+/// True when a ping is not answered within a second.
+pub(crate) fn hears_nothing(ns: &Namespace, of: IpAddr) -> bool {
+    !ns.exec(&["ping", "-n", "-c", "1", "-W", "1", &of.to_string()]).ok()
 }
