@@ -149,6 +149,8 @@ impl Outside {
     #[must_use]
     pub fn take_wants(&mut self) -> OutsideWants {
         self.called = false;
+        let news = self.nat.wants();
+        self.wants.extend(news);
         self.last = None;
         OutsideWants {
             used: self.used.drain().collect(),

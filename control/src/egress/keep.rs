@@ -85,7 +85,7 @@ impl<D: Door> Keeper<D> {
         }
     }
 
-    /// The first look.
+    /// The first look, and the first ports.
     pub(super) async fn begin(&mut self) {
         let looked = match self.netns.link() {
             Ok(link) => self.look(&link, Stale::All).await,
@@ -93,6 +93,10 @@ impl<D: Door> Keeper<D> {
         };
         if let Err(error) = looked {
             tracing::warn!(%error, "the host's routing cannot be read yet");
+        }
+        // The first packet that leaves finds ports to leave by.
+        if let Some(door) = self.door() {
+            self.lend(&*door);
         }
     }
 
