@@ -139,6 +139,12 @@ impl Nat {
         slots.into_iter().map(|slot| (slot, self.record(slot))).collect()
     }
 
+    /// Has the records of all sessions given by [`Nat::changes`] once more: for a ledger that knows none of them.
+    pub fn change_all(&mut self) {
+        let slots: Vec<u32> = self.table.sessions.iter().map(|(slot, _)| slot).collect();
+        slots.into_iter().for_each(|slot| self.table.note_change(slot));
+    }
+
     fn record(&self, slot: u32) -> Record {
         let Some(session) = self.table.sessions.get(slot) else { return [0; RECORD_LEN] };
         let mapping = &self.table.mappings[session.mapping];

@@ -140,9 +140,12 @@ impl Handle {
         });
         let (tables, now) = (self.shared.tables.load(), self.shared.now());
         let mut kept = self.shared.doors.ledger();
-        let restored = tables.house.outside().nat.restore(&records, now);
+        let mut outside = tables.house.outside();
+        let restored = outside.nat.restore(&records, now);
+        // Sessions have new slots, and are all written again, those that there were before among them.
+        outside.nat.change_all();
+        drop(outside);
         read?;
-        // Sessions have new slots, and are all written again.
         ledger.clear(0, SLOTS_MAX)?;
         *kept = Some(ledger);
         tables.house.touch();
