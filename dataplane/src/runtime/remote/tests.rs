@@ -358,3 +358,5 @@ fn captures_run_on_sockets_of_their_own_and_are_bounded() {
     process.end(client);
     drop(more);
 }
+
+mod outside;
