@@ -330,6 +330,12 @@ impl Tables {
         self.segments.get(ranges.find(address)? as usize)
     }
 
+    /// What all gateways of this host share.
+    #[must_use]
+    pub fn house(&self) -> &House {
+        &self.house
+    }
+
     /// The least MTU of a network with a gateway.
     #[must_use]
     pub const fn narrowest(&self) -> u16 {

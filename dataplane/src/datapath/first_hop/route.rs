@@ -94,7 +94,9 @@ impl Datapath {
             Outcome::Deliver { port } => self.turn_back(visit, port, header, quote, frame),
             Outcome::Held => Ok(Verdict::Held),
             // The host's own address, and neither published nor somebody's outside: the host itself.
-            Outcome::Drop(DropReason::NatNotMapped) if own => self.for_host(visit),
+            Outcome::Drop(DropReason::NatNotMapped | DropReason::NatUnsupported) if own => {
+                self.for_host(visit)
+            }
             Outcome::Drop(reason) => Err((reason, told_of(reason))),
         };
         for (packet, outcome) in released {

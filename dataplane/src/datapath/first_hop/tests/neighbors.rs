@@ -4,10 +4,12 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::world::*;
-use crate::datapath::To;
+use crate::datapath::{Frame, To};
+use crate::gateway::route::LinkId;
 use crate::gateway::{GATEWAY_MAC, router_mac};
+use crate::offload::Offload;
 use crate::tables::PortId;
-use crate::testing::{arp, ether, plain, station, udp4, vtep};
+use crate::testing::{World, arp, ether, plain, station, tagged, udp4, vtep};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::nd::{self, NdRepr};
 use crate::wire::{ArpOp, ArpPacket, ArpRepr, EtherType, MacAddr};
@@ -70,7 +72,16 @@ fn what_is_no_ip_packet_or_has_a_tag_is_not_for_the_gateway() {
     let mut bench = Bench::new();
     let frame = plain(GATEWAY_MAC, station(1).mac, b"x");
     assert_eq!(bench.send(11, &frame).verdict, Verdict::Drop(DropReason::GatewayRefused));
-    bench.adds_up(0);
+    // Where tags are stripped, what is behind one is.
+    let packet = tagged(&udp(station(1), ip(PEER), (1, 2), b"x"), 5);
+    let port = bench.tables.port(PortId(11)).unwrap();
+    let frame = Frame { bytes: &mut packet.clone(), offload: Offload::NONE };
+    let judged = bench.datapath.from_port(&bench.tables, port, frame, NOW);
+    assert_eq!(judged.verdict, Verdict::Leave(LinkId(1)));
+    assert_eq!(read(judged.frame.bytes, false).1, (ip(PEER), 2));
+    let passing = World::default().segment(1, &[]).passing_tags().port(11, 1).gateway(&["10.1.0.0/24"], true);
+    bench.tables = passing.tables(1);
+    assert_eq!(bench.send(11, &packet).verdict, Verdict::Drop(DropReason::GatewayRefused));
 }
 
 #[test]
