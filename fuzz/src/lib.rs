@@ -15,6 +15,7 @@
 
 mod decap;
 mod fdb_history;
+mod first_hop;
 mod from_port;
 mod gateway;
 pub mod mutate;
@@ -26,6 +27,7 @@ mod world;
 
 pub use decap::decap;
 pub use fdb_history::fdb_history;
+pub use first_hop::first_hop;
 pub use from_port::from_port;
 pub use gateway::gateway;
 pub use parse::parse;
@@ -36,11 +38,12 @@ pub use vnet::vnet;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("parse", parse),
     ("decap", decap),
     ("from_port", from_port),
     ("gateway", gateway),
+    ("first_hop", first_hop),
     ("vnet", vnet),
     ("fdb_history", fdb_history),
     ("rewrite", rewrite),

@@ -5,6 +5,7 @@ use etherparse::{Icmpv6Type, IpFragOffset, IpNumber, Ipv4Header, PacketBuilder};
 use crate::mutate::Mutator;
 use crate::world::{VNIS, VTEPS, mac, v4, v6};
 
+mod first_hop;
 mod rewrite;
 
 /// A named input.
@@ -25,6 +26,7 @@ pub fn of(target: &str) -> Vec<Seed> {
         }
         "decap" => decap(&frames),
         "gateway" => gateway(frames),
+        "first_hop" => first_hop::seeds(frames),
         "vnet" => vnet(),
         "fdb_history" => histories(),
         "rewrite" => rewrite::seeds(),

@@ -91,6 +91,11 @@ fn gateway_keeps_its_promises() {
 }
 
 #[test]
+fn first_hop_keeps_its_promises() {
+    replay(target("first_hop"));
+}
+
+#[test]
 fn vnet_keeps_its_promises() {
     replay(target("vnet"));
 }
