@@ -6,6 +6,7 @@ use crate::datapath::Datapath;
 use crate::datapath::Frame;
 use crate::datapath::made::{Made, To};
 use crate::gateway::GATEWAY_MAC;
+use crate::gateway::icmp::ErrorKind;
 use crate::gateway::neighbor::{Held, Message, Question, Target};
 use crate::switch::{Location, Segment};
 use crate::tables::{PortKind, Tables};
@@ -60,7 +61,7 @@ impl Datapath {
         self.outbox.push(made);
     }
 
-    /// Asks neighbours again that have not answered, and gives up on those that never do.
+    /// Asks neighbours again that have not answered, and gives up on those that never do: who has sent to them is told.
     pub fn poll_neighbors(&mut self, tables: &Tables, now: Moment) {
         let mut neighbors = tables.house.neighbors();
         let mut polled = neighbors.poll(now);
@@ -72,6 +73,13 @@ impl Datapath {
         for held in polled.unanswered {
             let segment = tables.segment(held.target.segment);
             self.lost(tables, segment, DropReason::GatewayUnresolved, 1);
+            if let (Some(segment), Some(port)) = (segment, tables.port(held.from))
+                && let Some(gateway) = &segment.gateway
+            {
+                // The frame has the addresses that it came with, and one hop less.
+                let visit = Visit { tables, segment, gateway, port, now };
+                self.tell(visit, ErrorKind::HostUnreachable, &held.frame);
+            }
         }
     }
 

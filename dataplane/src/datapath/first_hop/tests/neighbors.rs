@@ -158,13 +158,16 @@ fn who_never_answers_is_asked_three_times_and_given_up() {
     let mut bench = Bench::new();
     let far = Ipv4Addr::new(10, 1, 1, 9);
     assert_eq!(bench.send(11, &udp(station(1), far.into(), (1, 2), b"x")).verdict, Verdict::Held);
-    let mut questions = 0;
+    let mut made = Vec::new();
     for _ in 0..4 {
         bench.now = bench.now.after(Duration::from_secs(1));
         bench.datapath.poll_neighbors(&bench.tables, bench.now);
-        questions += std::iter::from_fn(|| bench.datapath.take_made()).count();
+        made.extend(std::iter::from_fn(|| bench.datapath.take_made()));
     }
-    assert_eq!((questions, bench.totals().drops(DropReason::GatewayUnresolved)), (2, 1));
+    let told = made.pop().unwrap();
+    assert_eq!((told.to, &error(&told.bytes)[..2]), (To::Port(PortId(11)), &[3, 1][..]));
+    assert_eq!(told.bytes[..6], station(1).mac.0);
+    assert_eq!((made.len(), bench.totals().drops(DropReason::GatewayUnresolved)), (2, 1));
     bench.adds_up(0);
 }
 
