@@ -20,6 +20,7 @@ use weft::sandbox::{Link, Netns};
 use weft_dataplane::gateway::{Egress, EgressSpec, Hop, LinkId};
 use weft_dataplane::io::PacketIo;
 use weft_dataplane::io::link::LinkSockets;
+use weft_dataplane::io::packet::PacketSocket;
 use weft_dataplane::io::reserve::{Reserved, Transport};
 use weft_dataplane::wire::{MacAddr, protocol};
 
@@ -103,6 +104,11 @@ impl Fake {
 impl Door for Fake {
     fn is_closed(&self) -> bool {
         false
+    }
+
+    fn links(&self) -> Vec<(LinkId, PacketSocket)> {
+        let told = self.told();
+        told.sockets.iter().map(|(id, sockets)| (*id, sockets.packets.try_clone().unwrap())).collect()
     }
 
     fn set_egress(&self, spec: EgressSpec, opened: Vec<(LinkId, LinkSockets)>) {
@@ -196,11 +202,16 @@ impl Lab {
 
     async fn follow(&self, interface: Option<&str>) -> (Arc<Fake>, Handle) {
         let fake = Arc::new(Fake::default());
-        let interface = interface.map(|name| weft::model::IfName::new(name).unwrap());
-        let plan = Plan { interface, seed: 7 };
-        let netns = self.host.run(|| Netns::current().unwrap()).unwrap();
-        let handle = weft::egress::start(plan, netns, &fake).await;
+        let handle = self.follow_for(&fake, interface, 7).await;
         (fake, handle)
+    }
+
+    /// Follows for a dataplane that may have links from before.
+    async fn follow_for(&self, fake: &Arc<Fake>, interface: Option<&str>, seed: u64) -> Handle {
+        let interface = interface.map(|name| weft::model::IfName::new(name).unwrap());
+        let plan = Plan { interface, seed };
+        let netns = self.host.run(|| Netns::current().unwrap()).unwrap();
+        weft::egress::start(plan, netns, fake).await
     }
 }
 
@@ -360,6 +371,29 @@ async fn a_link_that_comes_back_is_another_one() {
     let (_, opened) = told.sockets.iter().find(|(id, _)| *id == second.link).unwrap();
     assert!(opened.packets.interface().is_some(), "its socket is a new one");
     assert_eq!(told.egress.lookup(ip("198.51.100.77")).unwrap().link, other.link, "the other has stayed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_that_an_earlier_daemon_has_opened_stay_open() {
+    if skipped() {
+        return;
+    }
+    let lab = Lab::new().await;
+    let (former, _handle) = lab.follow(None).await;
+    let first = former.hop("192.0.2.77", |_| true).await;
+    let next = Arc::new(Fake::default());
+    let sockets = |(id, sockets): &(LinkId, LinkSockets)| (*id, sockets.try_clone().unwrap());
+    let adopted = former.told().sockets.iter().map(sockets).collect();
+    next.tell(|told| told.sockets = adopted);
+    drop(former);
+    let _handle = lab.follow_for(&next, None, 70_000).await;
+    assert_eq!(next.hop("192.0.2.77", |_| true).await.link, first.link);
+    assert_eq!(next.told().sockets.len(), 2, "none is opened anew");
+    lab.netlink.link().del(lab.index("a").await).execute().await.unwrap();
+    next.no_hop("192.0.2.77").await;
+    lab.lay(0).await;
+    let again = next.hop("192.0.2.77", |_| true).await;
+    assert_ne!(again.link, first.link);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,7 +72,7 @@ enum Ended {
 impl<D: Door> Keeper<D> {
     pub(super) fn new(plan: Plan, netns: Netns, door: &Arc<D>, handle: Handle) -> Self {
         Self {
-            links: Links::new(plan.seed),
+            links: Links::new(plan.seed, door.links()),
             ports: Ports::new(plan.seed),
             plan,
             netns,

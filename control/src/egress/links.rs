@@ -24,9 +24,12 @@ struct Open {
 }
 
 impl Links {
-    /// None. `seed` keeps the ids from those that an earlier daemon has used.
-    pub(super) fn new(seed: u64) -> Self {
-        Self { open: Vec::new(), next: seed as u32 }
+    /// Those that an earlier daemon has opened: one opened anew would lose what waits in its socket. `seed` keeps further
+    /// ids from those that were used.
+    pub(super) fn new(seed: u64, earlier: Vec<(LinkId, PacketSocket)>) -> Self {
+        let bound =
+            |(id, socket): (LinkId, PacketSocket)| Some(Open { id, index: socket.interface()?, socket });
+        Self { open: earlier.into_iter().filter_map(bound).collect(), next: seed as u32 }
     }
 
     /// Makes `devices` those that are open in `netns`. Gives the sockets of those that are new, which are shown nothing

@@ -46,6 +46,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use weft_dataplane::gateway::{EgressSpec, LinkId};
 use weft_dataplane::io::link::LinkSockets;
+use weft_dataplane::io::packet::PacketSocket;
 use weft_dataplane::io::reserve::{Reserved, Transport};
 
 pub use outdoors::Outdoors;
@@ -79,6 +80,8 @@ pub struct Want {
 pub trait Door: Send + Sync + 'static {
     /// It has come to its end: nothing is wanted any more.
     fn is_closed(&self) -> bool;
+    /// The links that it has, as from an earlier daemon, each with a second handle on its socket.
+    fn links(&self) -> Vec<(LinkId, PacketSocket)>;
     /// This is the host's routing; it replaces what was told before. `opened` are the sockets of the links that are new
     /// in it. Sockets of links that are no longer in it are to be closed, and ports lent on addresses by which nothing
     /// leaves any more.

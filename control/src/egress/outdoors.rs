@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use weft_dataplane::gateway::{EgressSpec, LinkId};
 use weft_dataplane::io::link::LinkSockets;
+use weft_dataplane::io::packet::PacketSocket;
 use weft_dataplane::io::reserve::{Reserved, Transport};
 use weft_dataplane::nat::Protocol;
 use weft_dataplane::runtime::{OutsideWants, Purpose};
@@ -47,6 +48,13 @@ impl Outdoors {
 impl Door for Outdoors {
     fn is_closed(&self) -> bool {
         self.dataplane.is_ending()
+    }
+
+    fn links(&self) -> Vec<(LinkId, PacketSocket)> {
+        self.dataplane.links().unwrap_or_else(|error| {
+            tracing::error!(%error, "the links to the outside are opened anew");
+            Vec::new()
+        })
     }
 
     fn set_egress(&self, spec: EgressSpec, opened: Vec<(LinkId, LinkSockets)>) {

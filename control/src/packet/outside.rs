@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use weft_dataplane::gateway::EgressSpec;
 use weft_dataplane::gateway::route::LinkId;
 use weft_dataplane::io::link::LinkSockets;
+use weft_dataplane::io::packet::PacketSocket;
 use weft_dataplane::io::reserve::Reserved;
 use weft_dataplane::nat::{Counts, SessionRow};
 use weft_dataplane::runtime::{HeldPort, OutsideWants, Purpose};
@@ -83,6 +84,17 @@ impl Dataplane {
             let of = memory.held.iter().filter(|(_, (for_what, _))| *for_what == purpose);
             let cloned = of.map(|(port, (_, socket))| Ok((*port, socket.try_clone()?)));
             cloned.collect::<std::io::Result<_>>().map_err(io("duplicate the socket of a port"))
+        })
+    }
+
+    /// Second descriptors of the links' packet sockets, as an earlier daemon may have opened them.
+    ///
+    /// # Errors
+    /// [`PacketError::Io`] when there are no more descriptors.
+    pub fn links(&self) -> Result<Vec<(LinkId, PacketSocket)>, PacketError> {
+        self.shared.recall(|memory| {
+            let cloned = memory.links.iter().map(|(id, sockets)| Ok((*id, sockets.packets.try_clone()?)));
+            cloned.collect::<std::io::Result<_>>().map_err(io("duplicate the socket of a link"))
         })
     }
 
