@@ -67,23 +67,27 @@ fn everything_works_and_nothing_is_left() {
     let output = finish(child);
     let (said, shown) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
     assert!(output.status.success(), "{said}\n{shown}");
-    for part in ["ping a1 -> b1", "TCP b1 -> a1", "broadcast", "isolation", "kernel vxlan", "clean-up"] {
+    let parts =
+        ["ping a1 -> b1", "TCP b1 -> a1", "broadcast", "isolation", "egress a1 -> outside", "published port"];
+    for part in parts.into_iter().chain(["kernel vxlan", "is killed", "clean-up"]) {
         assert!(said.contains(part) && shown.contains(part), "{part} is missing:\n{said}\n{shown}");
     }
+    assert!(shown.contains("o saw 198.18.1.1:"), "the host's address stands for the container:\n{shown}");
+    assert!(shown.contains("a1 saw 198.18.1.2:"), "a client's address is preserved:\n{shown}");
     assert!(shown.contains(" 0 failed"), "{shown}");
     assert!(!shown.contains('\x1b') && !said.contains('\x1b'), "no colour into a pipe");
     assert_eq!(left_behind(pid), Vec::<String>::new());
 }
 
-/// From the first namespace to the middle of a transfer, by each signal that people send.
+/// From the first namespace to the traffic outside, by each signal that people send.
 #[test]
 fn whenever_it_is_stopped_nothing_is_left() {
     if skipped() {
         return;
     }
-    let moments =
-        [(5, Signal::INT), (150, Signal::TERM), (400, Signal::HUP), (900, Signal::INT), (2500, Signal::TERM)];
-    for (milliseconds, signal) in moments {
+    let early = [(5, Signal::INT), (150, Signal::TERM), (400, Signal::HUP), (900, Signal::INT)];
+    let late = [(2_500, Signal::TERM), (4_000, Signal::HUP)];
+    for (milliseconds, signal) in early.into_iter().chain(late) {
         let child = demo().spawn().unwrap();
         let pid = child.id();
         // The moment itself is what is tested; there is nothing to wait for.

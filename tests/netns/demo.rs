@@ -98,7 +98,9 @@ fn the_demo_succeeds_and_leaves_nothing() {
     let before = links();
     let mut running = Running::start();
     assert_eq!(running.end(), Some(0), "{}", running.said());
-    assert!(running.said().contains("Gb/s"), "no figures:\n{}", running.said());
+    for part in ["Gb/s", "egress a1 -> outside", "published port, outside", "packet process is killed"] {
+        assert!(running.said().contains(part), "no {part}:\n{}", running.said());
+    }
     nothing_is_left(&before, &running);
 }
 
@@ -106,9 +108,13 @@ fn the_demo_succeeds_and_leaves_nothing() {
 fn an_interrupted_demo_leaves_nothing_either() {
     need!(Root, Tun);
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    // While namespaces are made, when daemons run, and in the middle of traffic.
-    let moments =
-        [("/run/netns/", Signal::SIGINT), ("daemon --config", Signal::SIGTERM), ("ping", Signal::SIGINT)];
+    // While namespaces are made, when daemons run, in the middle of traffic, and of that outside.
+    let moments = [
+        ("/run/netns/", Signal::SIGINT),
+        ("daemon --config", Signal::SIGTERM),
+        ("ping", Signal::SIGINT),
+        ("egress", Signal::SIGHUP),
+    ];
     for (moment, signal) in moments {
         let before = links();
         let mut running = Running::start();

@@ -40,12 +40,15 @@ pub(super) async fn show(lab: &mut Lab, report: &mut Report) -> Result<(), DemoE
     play(&cast, report).await;
     if let Some(daemon) = lab.daemons.first_mut() {
         tell(report, "host a's daemon is killed", restart::daemon(&cast, daemon)).await;
-        tell(report, "packet process is killed", restart::packet_process(&cast, daemon)).await;
     }
     report.begin("counters");
     for daemon in &mut lab.daemons {
         daemon.is_alive()?;
         report.counters(daemon.control.counters().await?);
+    }
+    // Now, because the next one counts anew.
+    if let Some(daemon) = lab.daemons.first_mut() {
+        tell(report, "packet process is killed", restart::packet_process(&cast, daemon)).await;
     }
     Ok(())
 }
