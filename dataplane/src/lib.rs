@@ -4,9 +4,9 @@
 //! knows nothing of containers, names or stores: control states what is wanted as [`tables`], and the switch does it.
 //!
 //! ```text
-//!   runtime  -->  datapath  -->  switch, gateway, tunnel, offload  -->  wire    (pure: no clock, socket, thread)
+//!   runtime  -->  datapath  -->  switch, gateway, nat, tunnel, offload  -->  wire    (pure: no clock, socket, thread)
 //!      |
-//!      +------->  io                                                          (the kernel at arm's length)
+//!      +------->  io                                                               (the kernel at arm's length)
 //! ```
 //!
 //! The pure rooms answer `(tables, frame, now) -> verdict`; they build without the `os` feature and then have no OS crate
