@@ -15,7 +15,7 @@ use crate::gateway::limit::ErrorLimit;
 use crate::gateway::neighbor::Neighbors;
 use crate::gateway::route::{Hop, LinkId};
 use crate::gateway::router_mac;
-use crate::nat::{Limits, Nat, Published, Timers, Want};
+use crate::nat::{Limits, Nat, Protocol, Published, Timers, Want};
 use crate::tables::{Ground, Tables};
 use crate::wire::MacAddr;
 
@@ -143,6 +143,12 @@ impl Outside {
         let called = !self.wanted.is_empty() || !wants.is_empty();
         self.wants.extend(wants);
         called && !std::mem::replace(&mut self.called, true)
+    }
+
+    /// Lends ports to the NAT, whose wish for some, if it is not told yet, they answer.
+    pub fn lend(&mut self, address: IpAddr, protocol: Protocol, ports: &[u16]) {
+        self.wants.retain(|want| (want.address, want.protocol) != (address, protocol));
+        self.nat.lend(address, protocol, ports);
     }
 
     /// What control is wanted for since this was last asked.

@@ -99,7 +99,7 @@ impl Handle {
         let ports: Vec<_> = ports.iter().copied().filter(is_held).collect();
         drop(open);
         let tables = self.shared.tables.load();
-        tables.house.outside().nat.lend(address, transport.into(), &ports);
+        tables.house.outside().lend(address, transport.into(), &ports);
     }
 
     /// Lets go of published ports.

@@ -135,7 +135,7 @@ fn it_has_no_privileges_and_has_opened_nothing() {
     // Whatever started this test may have handed something down.
     let inherited = open_files("self");
     let own_files = wire.daemon.directory().display().to_string();
-    let known = ["socket:", "anon_inode:", "/dev/net/tun", "/dev/null", &own_files];
+    let known = ["socket:", "anon_inode:", "/dev/net/tun", "/dev/null", "/memfd:weft-sessions", &own_files];
     for target in open_files(&pid.to_string()) {
         let expected = known.iter().any(|known| target.starts_with(known)) || inherited.contains(&target);
         assert!(expected, "{target} is open");
