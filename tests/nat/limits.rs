@@ -10,7 +10,7 @@ use std::net::SocketAddrV4;
 pub(crate) fn limits_many_sessions_at_once_all_work(kind: Kind) -> Outcome {
     let lab = Lab::new(kind)?;
     let (a, server) = (lab.container(11), lab.server_udp(places()[0]));
-    let clients: Vec<_> = (0..200).map(|_| lab.udp(&a, 0)).collect();
+    let clients: Vec<_> = (0..1_000).map(|_| lab.udp(&a, 0)).collect();
     let seen = clients.iter().map(|client| lab.seen(client, &server)).collect::<Outcome<Vec<_>>>()?;
     let mut distinct = seen.clone();
     distinct.sort();

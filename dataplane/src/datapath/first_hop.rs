@@ -93,7 +93,9 @@ impl Datapath {
     }
 
     fn for_gateway(&mut self, visit: Visit<'_>, frame: &mut Frame<'_>) -> Result<Verdict, Refusal> {
-        if echo::echo(&mut frame.bytes[L3..], is_partial(frame.offload)) {
+        // A later fragment does not tell whether it is of a question or of an answer to the host.
+        let of_host = visit.gateway.spec().host.is_some() && packet::is_fragment(frame.bytes);
+        if !of_host && echo::echo(&mut frame.bytes[L3..], is_partial(frame.offload)) {
             frame.bytes.copy_within(6..12, 0);
             frame.bytes[6..12].copy_from_slice(&GATEWAY_MAC.0);
             return Ok(Verdict::Deliver(visit.port.id));

@@ -22,11 +22,12 @@ use super::types::Want;
 
 /// How long a port rests.
 pub const REST: Duration = Duration::from_secs(120);
-/// Control is asked for more when fewer than this many are free, or than an eighth of those in use.
+/// Control is asked for more when fewer than this many are free, besides the eighth that is kept for those who have few.
 pub const SPARE: usize = 256;
 /// The most that control is asked for at once: some milliseconds of its time.
 pub const ASKED_MAX: usize = 512;
-/// Ports of an endpoint that has few: of the last eighth of a pool that cannot grow, only such endpoints are given any.
+/// Ports of an endpoint that has few: of the last eighth of a pool that cannot grow at the
+/// moment, only such endpoints are given any.
 pub const FEW_PORTS: u32 = 64;
 
 /// How long control is not asked again when it had not enough.
@@ -178,8 +179,7 @@ impl Ports {
         let mut wants = Vec::new();
         for (&(ip, net), pool) in &mut self.pools {
             let again = pool.refused.is_none_or(|since| tick.saturating_sub(since) >= ticks(ASK_AGAIN));
-            let available = pool.available();
-            let low = available < SPARE.max((pool.count - available.min(pool.count)) / 8);
+            let low = pool.available() < SPARE + pool.count / 8;
             if net.protocol == Protocol::Icmp
                 || pool.asked.is_some()
                 || !again
@@ -201,7 +201,8 @@ impl Ports {
         let random = hash(&self.seed, (self.drawn, 0x706f_7274_u32));
         let max = self.max;
         let pool = self.pool(ip, net);
-        let grown = net.protocol == Protocol::Icmp || pool.count >= max || pool.refused.is_some();
+        let waits = pool.asked.is_some() || pool.refused.is_some();
+        let grown = net.protocol == Protocol::Icmp || pool.count >= max || waits;
         if grown && owned >= FEW_PORTS && pool.available() <= pool.count / 8 {
             return None;
         }

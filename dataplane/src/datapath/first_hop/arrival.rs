@@ -75,6 +75,9 @@ impl Datapath {
             let spoofed = outside.nat.egress().is_own(header.source);
             return routed_to(tables, segment, header, spoofed);
         }
+        if tables.segment_around(header.source).is_some() {
+            return Err(Verdict::Drop(DropReason::Martian));
+        }
         let partial = is_partial(frame.offload);
         let outcome = outside.nat.inbound(link, &mut frame.bytes[L3..], partial, now);
         let released = outside.nat.released();

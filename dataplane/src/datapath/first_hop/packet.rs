@@ -64,6 +64,15 @@ impl Header {
     }
 }
 
+/// Whether the IP packet of an untagged frame is a part of a datagram.
+pub(super) fn is_fragment(frame: &[u8]) -> bool {
+    let packet = frame.get(L3..).unwrap_or_default();
+    match packet.first().map(|first| first >> 4) {
+        Some(4) => Ipv4Packet::parse(packet).is_ok_and(|packet| packet.is_fragment()),
+        _ => Ipv6Packet::parse(packet).is_ok_and(|packet| packet.upper_layer().fragment.is_some()),
+    }
+}
+
 /// Addresses the frame anew.
 #[inline]
 pub(super) fn address(frame: &mut [u8], to: MacAddr, from: MacAddr) {

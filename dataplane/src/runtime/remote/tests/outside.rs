@@ -67,8 +67,10 @@ fn reserved(count: u16) -> Vec<(u16, Reserved)> {
 }
 
 fn lend(client: &mut Client, address: IpAddr, ports: &[(u16, Reserved)]) {
-    let ports = ports.iter().map(|(port, reserved)| (*port, reserved));
-    client.hold(Purpose::Lent, (address, Transport::Udp), ports).unwrap();
+    let sockets = ports.iter().map(|(port, reserved)| (*port, reserved));
+    client.hold(Purpose::Lent, (address, Transport::Udp), sockets).unwrap();
+    let numbers = ports.iter().map(|(port, _)| *port).collect();
+    client.lend(address, Transport::Udp, numbers).unwrap();
 }
 
 /// Asks until `found` finds something.
