@@ -153,6 +153,9 @@ pub struct EndpointInfo {
     pub id: String,
     /// Its name.
     pub name: String,
+    /// Its further names on the network.
+    #[serde(default)]
+    pub aliases: Vec<String>,
     /// Its network's name.
     pub network: String,
     /// Its network's id.
@@ -332,6 +335,7 @@ impl EndpointInfo {
         Self {
             id: endpoint.id.to_string(),
             name: endpoint.name.to_string(),
+            aliases: endpoint.aliases.iter().map(ToString::to_string).collect(),
             network: network.name.to_string(),
             network_id: network.id.to_string(),
             netns: endpoint.sandbox.path.display().to_string(),

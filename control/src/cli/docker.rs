@@ -141,6 +141,7 @@ mod tests {
     #[test]
     fn the_keys_are_dockers() {
         let endpoint = EndpointInfo {
+            aliases: vec![],
             id: "e1".into(),
             name: "c1".into(),
             network: "blue".into(),

@@ -145,6 +145,7 @@ async fn connect(format: Format, client: &Client, args: ConnectArgs) -> Result<(
         ip6: args.ip6,
         mac: args.mac.map(|mac| mac.to_string()),
         publish: args.publish,
+        aliases: args.alias,
     };
     let connected = client.connect(&args.network, &request).await?;
     for warning in &connected.warnings {

@@ -88,6 +88,8 @@ pub struct Endpoint {
     pub id: Id,
     /// Its name, unique on its network.
     pub name: Name,
+    /// Its further names, in the order in which they were given; other endpoints may have the same, as with Docker.
+    pub aliases: Vec<Name>,
     /// How far it has come.
     pub state: EndpointState,
     /// Where it is.

@@ -69,6 +69,7 @@ impl<'a> Claim<'a> {
         Ok(Endpoint {
             id,
             name: self.name,
+            aliases: vec![],
             state: EndpointState::Attaching,
             sandbox: self.sandbox,
             interface,

@@ -6,7 +6,7 @@ use super::book::{Book, Record};
 use super::claim::{Claim, name_from};
 use super::failpoint::{Point, reached};
 use super::ports;
-use super::{ENDPOINTS_MAX, EndpointRequest, Manager, NetworkError};
+use super::{ALIASES_MAX, ENDPOINTS_MAX, EndpointRequest, Manager, NetworkError};
 use crate::error::{Code, Explain};
 use crate::model::{Driver, Endpoint, EndpointState, Id, Interface, Name, Network, Sandbox};
 use crate::reconcile::Presence;
@@ -148,9 +148,10 @@ impl Manager {
         request: &EndpointRequest,
     ) -> Result<Endpoint, NetworkError> {
         let missing = || NetworkError::NoNetwork { key: network.name.to_string() };
+        let aliases = aliases(request)?;
         let mut endpoint = claim.enter(book.named_mut(&network.name).ok_or_else(missing)?)?;
         let entered = self.reserve(book, &endpoint, network, request).and_then(|ports| {
-            endpoint.ports = ports;
+            (endpoint.ports, endpoint.aliases) = (ports, aliases);
             Ok(self.catalog.create_endpoint(&EndpointDocument::of(&endpoint, network.id, &self.node))?)
         });
         if let Err(error) = entered {
@@ -263,6 +264,18 @@ pub(super) fn plug_of(network: &Network, interface: &Interface) -> Plug {
         gateways: interface.gateways.clone(),
         mtu: network.mtu.into(),
     }
+}
+
+/// The further names that are asked for, each once.
+fn aliases(request: &EndpointRequest) -> Result<Vec<Name>, NetworkError> {
+    let mut aliases: Vec<Name> = Vec::new();
+    for alias in &request.aliases {
+        if !aliases.contains(alias) {
+            aliases.push(alias.clone());
+        }
+    }
+    let count = aliases.len();
+    if count > ALIASES_MAX { Err(NetworkError::TooManyAliases { count }) } else { Ok(aliases) }
 }
 
 /// What an endpoint's TAP is called among those who serve it: whoever finds one knows whose it is.

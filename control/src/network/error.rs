@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use weft_dataplane::runtime::capture::CAPTURES_MAX;
 
-use super::{ENDPOINTS_MAX, MTU_MAX, MTU_MIN, MTU_MIN_IPV6, NETWORKS_MAX, PlaneError, SUBNETS_MAX};
+use super::{
+    ALIASES_MAX, ENDPOINTS_MAX, MTU_MAX, MTU_MIN, MTU_MIN_IPV6, NETWORKS_MAX, PlaneError, SUBNETS_MAX,
+};
 use crate::error::{Code, Explain};
 use crate::ipam::IpamError;
 use crate::model::{Driver, EPHEMERAL, Name, NameError, OptionError, PUBLISH_MAX, PortMapping};
@@ -232,6 +234,12 @@ pub enum NetworkError {
         /// How many.
         count: usize,
     },
+    /// More than [`ALIASES_MAX`] names of one endpoint.
+    #[error("{count} aliases are too many for one endpoint")]
+    TooManyAliases {
+        /// How many.
+        count: usize,
+    },
     /// No more ports of all endpoints.
     #[error("there are as many published ports as there can be")]
     TooManyPublished,
@@ -344,6 +352,7 @@ impl Explain for NetworkError {
                 format!("choose another port, or 'weft network disconnect {network} {endpoint}' first")
             }
             Self::TooManyPorts { .. } => format!("publish at most {PUBLISH_MAX}"),
+            Self::TooManyAliases { .. } => format!("give at most {ALIASES_MAX}"),
             Self::TooManyPublished | Self::NoFreePort => {
                 "disconnect an endpoint that publishes some first".into()
             }

@@ -81,6 +81,9 @@ pub const NETWORKS_MAX: usize = SEGMENTS_MAX;
 /// The most endpoints, of all networks together: as many as the dataplane has ports.
 pub const ENDPOINTS_MAX: usize = PORTS_MAX;
 
+/// The most further names of one endpoint: a list that a person writes.
+pub const ALIASES_MAX: usize = 32;
+
 /// The most subnets of one network: a list that a person writes.
 pub const SUBNETS_MAX: usize = 16;
 

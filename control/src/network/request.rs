@@ -91,6 +91,9 @@ pub struct EndpointRequest {
     /// The host's ports behind which it shall answer.
     #[serde(default)]
     pub publish: Vec<PublishRequest>,
+    /// Its further names on the network.
+    #[serde(default)]
+    pub aliases: Vec<Name>,
 }
 
 impl EndpointRequest {
@@ -98,6 +101,7 @@ impl EndpointRequest {
     #[must_use]
     pub fn new(netns: impl Into<PathBuf>) -> Self {
         let (name, ifname) = (None, None);
-        Self { netns: netns.into(), name, ifname, ip: None, ip6: None, mac: None, publish: vec![] }
+        let (publish, aliases) = (vec![], vec![]);
+        Self { netns: netns.into(), name, ifname, ip: None, ip6: None, mac: None, publish, aliases }
     }
 }

@@ -323,6 +323,7 @@ fn a_namespace_is_one_whatever_its_path() {
     assert_eq!(ifname(&second), IfName::eth(1));
 }
 
+mod aliases;
 mod drivers;
 mod legs;
 mod life;

@@ -160,6 +160,7 @@ fn endpoint(place: &Place, publish: &[&str]) -> Endpoint {
             key: place.netns.id(),
             birth: place.netns.birth().unwrap(),
         },
+        aliases: vec![],
         interface: Some(Interface {
             port: PortId(1),
             ifname: IfName::eth(0),

@@ -162,4 +162,7 @@ pub(in crate::cli) struct ConnectArgs {
     /// Publish a port, or a range of them, on this host (repeatable)
     #[arg(short, long, value_name = "[IP:]HOST:PORT[/tcp|udp]", value_parser = checked::<PublishRequest>)]
     pub(in crate::cli) publish: Vec<PublishRequest>,
+    /// A further name on this network (repeatable)
+    #[arg(long, value_name = "NAME", value_parser = checked::<Name>)]
+    pub(in crate::cli) alias: Vec<Name>,
 }

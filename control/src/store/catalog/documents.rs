@@ -105,6 +105,9 @@ pub struct EndpointDocument {
     pub node: Name,
     /// Its name.
     pub name: Name,
+    /// Its further names; version 1 has none.
+    #[serde(default)]
+    pub aliases: Vec<Name>,
     /// How far it has come.
     pub state: EndpointState,
     /// The path its namespace was named by.
@@ -249,6 +252,7 @@ impl EndpointDocument {
             network,
             node: node.clone(),
             name: endpoint.name.clone(),
+            aliases: endpoint.aliases.clone(),
             state: endpoint.state,
             netns: endpoint.sandbox.path.clone(),
             netns_id: (endpoint.sandbox.key.dev, endpoint.sandbox.key.ino),
@@ -267,6 +271,7 @@ impl EndpointDocument {
         Endpoint {
             id: self.id,
             name: self.name.clone(),
+            aliases: self.aliases.clone(),
             state: self.state,
             sandbox: Sandbox { path: self.netns.clone(), key, birth: self.netns_birth.clone() },
             interface: self.interface.as_ref().map(InterfaceDocument::interface),

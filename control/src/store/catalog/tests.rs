@@ -59,6 +59,7 @@ pub(in crate::store) fn network(n: u8) -> NetworkDocument {
 /// The endpoint number `n` of the network number `network`: 10.network.0.last.
 pub(in crate::store) fn endpoint(network: u8, n: u8, last: u8) -> EndpointDocument {
     EndpointDocument {
+        aliases: vec![],
         id: id(n),
         network: id(network),
         node: name("host-a"),
