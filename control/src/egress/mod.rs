@@ -50,7 +50,6 @@ use weft_dataplane::io::packet::PacketSocket;
 use weft_dataplane::io::reserve::{Reserved, Transport};
 
 pub use outdoors::Outdoors;
-pub use ports::LENT_FROM;
 
 use crate::model::IfName;
 use crate::sandbox::Netns;

@@ -6,9 +6,6 @@ use std::ops::RangeInclusive;
 
 use weft_dataplane::io::reserve::{ReserveError, Transport};
 
-/// The lowest port that is ever lent.
-pub const LENT_FROM: u16 = *SHARED.start();
-
 /// Ports that Linux gives to nobody who does not ask for them, unless its `ip_local_port_range` was changed.
 const SPARE: RangeInclusive<u16> = 61_000..=65_535;
 /// Of those that it gives out (32768 to 60999), the upper ones; 8,192 stay the host's.

@@ -95,12 +95,6 @@ impl Nat {
         }
     }
 
-    /// Whether packets to this end are translated: it is a published port, or some endpoint's mapping.
-    #[must_use]
-    pub fn is_mapped(&self, address: IpAddr, protocol: Protocol, port: u16) -> bool {
-        self.mapping_at(Net::new(protocol, address), End::new(address, port)).is_some()
-    }
-
     /// Ends at most `budget` sessions whose time is over; returns how many.
     pub fn expire(&mut self, now: Moment, budget: usize) -> usize {
         self.tick = self.tick.max(tick(now));

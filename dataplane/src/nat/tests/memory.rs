@@ -35,7 +35,6 @@ fn c5_a_session_takes_at_most_512_bytes_all_included() {
 }
 
 #[test]
-#[ignore = "takes half a minute without optimisation"]
 fn a_million_sessions_fit_into_512_mib() {
     let table = table(1_000_000);
     assert!(table.bytes() <= 512 << 20, "{}", table.bytes());
