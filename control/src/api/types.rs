@@ -156,6 +156,9 @@ pub struct EndpointInfo {
     /// Its further names on the network.
     #[serde(default)]
     pub aliases: Vec<String>,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// Its network's name.
     pub network: String,
     /// Its network's id.
@@ -336,6 +339,7 @@ impl EndpointInfo {
             id: endpoint.id.to_string(),
             name: endpoint.name.to_string(),
             aliases: endpoint.aliases.iter().map(ToString::to_string).collect(),
+            labels: endpoint.labels.clone(),
             network: network.name.to_string(),
             network_id: network.id.to_string(),
             netns: endpoint.sandbox.path.display().to_string(),

@@ -142,6 +142,7 @@ mod tests {
     fn the_keys_are_dockers() {
         let endpoint = EndpointInfo {
             aliases: vec![],
+            labels: BTreeMap::new(),
             id: "e1".into(),
             name: "c1".into(),
             network: "blue".into(),

@@ -146,6 +146,7 @@ async fn connect(format: Format, client: &Client, args: ConnectArgs) -> Result<(
         mac: args.mac.map(|mac| mac.to_string()),
         publish: args.publish,
         aliases: args.alias,
+        labels: Default::default(),
     };
     let connected = client.connect(&args.network, &request).await?;
     for warning in &connected.warnings {

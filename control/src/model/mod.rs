@@ -90,6 +90,8 @@ pub struct Endpoint {
     pub name: Name,
     /// Its further names, in the order in which they were given; other endpoints may have the same, as with Docker.
     pub aliases: Vec<Name>,
+    /// Labels, which mean nothing to Weft.
+    pub labels: BTreeMap<String, String>,
     /// How far it has come.
     pub state: EndpointState,
     /// Where it is.

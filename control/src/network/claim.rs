@@ -70,6 +70,7 @@ impl<'a> Claim<'a> {
             id,
             name: self.name,
             aliases: vec![],
+            labels: self.request.labels.clone(),
             state: EndpointState::Attaching,
             sandbox: self.sandbox,
             interface,

@@ -94,6 +94,9 @@ pub struct EndpointRequest {
     /// Its further names on the network.
     #[serde(default)]
     pub aliases: Vec<Name>,
+    /// Labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
 }
 
 impl EndpointRequest {
@@ -101,7 +104,7 @@ impl EndpointRequest {
     #[must_use]
     pub fn new(netns: impl Into<PathBuf>) -> Self {
         let (name, ifname) = (None, None);
-        let (publish, aliases) = (vec![], vec![]);
-        Self { netns: netns.into(), name, ifname, ip: None, ip6: None, mac: None, publish, aliases }
+        let (publish, aliases, labels) = (vec![], vec![], BTreeMap::new());
+        Self { netns: netns.into(), name, ifname, ip: None, ip6: None, mac: None, publish, aliases, labels }
     }
 }

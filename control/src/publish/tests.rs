@@ -161,6 +161,7 @@ fn endpoint(place: &Place, publish: &[&str]) -> Endpoint {
             birth: place.netns.birth().unwrap(),
         },
         aliases: vec![],
+        labels: Default::default(),
         interface: Some(Interface {
             port: PortId(1),
             ifname: IfName::eth(0),

@@ -1,5 +1,6 @@
-//! Further names of endpoints.
+//! Further names and labels of endpoints.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
@@ -39,4 +40,18 @@ fn too_many_aliases_are_refused_and_nothing_is_claimed() {
     assert!(matches!(refused, Err(NetworkError::TooManyAliases { count: 33 })), "{refused:?}");
     let (_, endpoint, _) = manager.connect("blue", &endpoint("web")).unwrap();
     assert_eq!(endpoint.addresses()[0].to_string(), "10.1.0.2/24", "its address was not taken");
+}
+
+#[test]
+fn labels_are_told_as_they_were_given_and_outlive_the_daemon() {
+    let (store, plane) = (Arc::new(MemoryStore::default()), FakePlane::default());
+    let start = || Manager::over(store.clone(), Box::new(plane.clone()), None, vec![]).unwrap();
+    let first = start();
+    first.create(&with_subnet("blue", "10.1.0.0/24")).unwrap();
+    let labels: BTreeMap<String, String> =
+        [("a.b/c".into(), "1 2".into()), ("empty".into(), "".into())].into();
+    let asked = EndpointRequest { labels: labels.clone(), ..endpoint("web") };
+    assert_eq!(first.connect("blue", &asked).unwrap().1.labels, labels);
+    drop(first);
+    assert_eq!(start().endpoints()[0].1.labels, labels);
 }

@@ -108,6 +108,9 @@ pub struct EndpointDocument {
     /// Its further names; version 1 has none.
     #[serde(default)]
     pub aliases: Vec<Name>,
+    /// Labels; versions 1 and 2 have none.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// How far it has come.
     pub state: EndpointState,
     /// The path its namespace was named by.
@@ -152,7 +155,7 @@ macro_rules! documents {
     )*};
 }
 
-documents!(ClaimDocument "claim" 1, NodeDocument "node" 1, NetworkDocument "network" 1, EndpointDocument "endpoint" 2);
+documents!(ClaimDocument "claim" 1, NodeDocument "node" 1, NetworkDocument "network" 1, EndpointDocument "endpoint" 3);
 
 impl NetworkDocument {
     /// The document of a network that is not being removed.
@@ -253,6 +256,7 @@ impl EndpointDocument {
             node: node.clone(),
             name: endpoint.name.clone(),
             aliases: endpoint.aliases.clone(),
+            labels: endpoint.labels.clone(),
             state: endpoint.state,
             netns: endpoint.sandbox.path.clone(),
             netns_id: (endpoint.sandbox.key.dev, endpoint.sandbox.key.ino),
@@ -272,6 +276,7 @@ impl EndpointDocument {
             id: self.id,
             name: self.name.clone(),
             aliases: self.aliases.clone(),
+            labels: self.labels.clone(),
             state: self.state,
             sandbox: Sandbox { path: self.netns.clone(), key, birth: self.netns_birth.clone() },
             interface: self.interface.as_ref().map(InterfaceDocument::interface),

@@ -60,6 +60,7 @@ pub(in crate::store) fn network(n: u8) -> NetworkDocument {
 pub(in crate::store) fn endpoint(network: u8, n: u8, last: u8) -> EndpointDocument {
     EndpointDocument {
         aliases: vec![],
+        labels: BTreeMap::from([("c".into(), "d".into())]),
         id: id(n),
         network: id(network),
         node: name("host-a"),
@@ -410,12 +411,16 @@ proptest! {
 }
 
 #[test]
-fn an_endpoint_of_the_first_version_has_no_ports() {
+fn an_endpoint_of_an_older_version_has_no_ports_and_no_labels() {
     let (key, document) = (keys::endpoint(id(1), id(3)), endpoint(1, 3, 3));
     let mut written: serde_json::Value = serde_json::from_slice(&encode(&key, &document).unwrap()).unwrap();
     assert_eq!(written["body"]["ports"], serde_json::json!(["8080-8081:80-81/tcp"]));
-    written["version"] = 1.into();
-    written["body"].as_object_mut().unwrap().remove("ports");
-    let read: EndpointDocument = decode(&key, written.to_string().as_bytes()).unwrap();
-    assert_eq!(read, EndpointDocument { ports: vec![], ..document });
+    let mut without = |version: u32, field: &str| -> EndpointDocument {
+        written["version"] = version.into();
+        written["body"].as_object_mut().unwrap().remove(field);
+        decode(&key, written.to_string().as_bytes()).unwrap()
+    };
+    let second = EndpointDocument { labels: BTreeMap::new(), ..document };
+    assert_eq!(without(2, "labels"), second);
+    assert_eq!(without(1, "ports"), EndpointDocument { ports: vec![], ..second });
 }
