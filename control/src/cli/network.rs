@@ -1,5 +1,6 @@
 //! What `weft network ...` does.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,6 +43,7 @@ fn request(args: CreateArgs) -> NetworkRequest {
         subnets: args.subnet,
         gateways: args.gateway,
         ip_range: args.ip_range,
+        auxiliary: BTreeMap::new(),
         vni: args.vni,
         mtu: args.mtu,
         internal: args.internal,

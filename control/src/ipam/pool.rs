@@ -141,6 +141,16 @@ impl Pool {
         self.gateway
     }
 
+    /// What was set aside for things that Weft does not manage, by name.
+    #[must_use]
+    pub fn auxiliary(&self) -> BTreeMap<Name, IpAddr> {
+        let named = |(&n, owner): (&u128, &Owner)| match owner {
+            Owner::Auxiliary(name) => Some((name.clone(), self.address(n))),
+            _ => None,
+        };
+        self.owners.iter().filter_map(named).collect()
+    }
+
     /// How full it is.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -203,6 +213,18 @@ impl Pool {
             self.taken -= u128::from(self.in_window(n));
         }
         ours
+    }
+
+    /// Gives what the endpoint `from` has to `to`, and tells whether that was so.
+    pub fn hand_over(&mut self, address: IpAddr, from: Id, to: Holder) -> bool {
+        let owner = self.owners.get_mut(&number(address)).filter(|_| self.net.contains(&address));
+        match owner {
+            Some(Owner::Endpoint(holder)) if holder.id == from => {
+                *holder = to;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Takes an address from those that endpoints can have.

@@ -10,6 +10,7 @@
 //! decided here but by the network room, the single writer.
 
 mod driver;
+mod engine;
 mod id;
 mod name;
 mod options;
@@ -27,6 +28,7 @@ use weft_dataplane::tables::{PortId, SegmentId, SegmentOptions};
 use weft_dataplane::wire::{MacAddr, Vni};
 
 pub use driver::{Driver, DriverError};
+pub use engine::{PortsBy, PortsByError};
 pub use id::{Id, IdError};
 pub use name::{IfName, IfNameError, Name, NameError};
 pub use options::{
@@ -60,6 +62,8 @@ pub struct Network {
     pub options: SegmentOptions,
     /// What its gateway does; `None`: it has none.
     pub gateway: Option<GatewayOptions>,
+    /// `Some`: a container engine has made it, and its life is the engine's business.
+    pub engine: Option<PortsBy>,
     /// The options as they were given.
     pub given_options: BTreeMap<String, String>,
     /// Labels, which mean nothing to Weft.
@@ -104,13 +108,16 @@ pub struct Endpoint {
     pub created: SystemTime,
 }
 
-/// How far an endpoint has come. There is no third state for one that leaves: it is forgotten first, and what is then
+/// How far an endpoint has come. There is no state for one that leaves: it is forgotten first, and what is then
 /// found of it is on nobody's record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndpointState {
     /// Its names and addresses are claimed, nobody was told that it is connected. Found at start, it is taken back.
     Attaching,
+    /// Its TAP stands in the daemon's own namespace, for a container engine to take; it is attached once that was seen.
+    /// Found at start without its TAP, it is taken back.
+    Offered,
     /// Somebody was told that it is connected. Found at start, it is restored.
     Attached,
 }
@@ -142,6 +149,12 @@ pub struct Sandbox {
 }
 
 impl Endpoint {
+    /// Whether anybody was told of it.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.state != EndpointState::Attaching
+    }
+
     /// Its port on the switch, if it has an interface.
     #[must_use]
     pub fn port(&self) -> Option<PortId> {

@@ -11,6 +11,7 @@ use weft_dataplane::gateway::GatewaySpec;
 use weft_dataplane::tables::{PortId, PortKind, PortSpec, SegmentId, SegmentSpec, TablesSpec};
 use weft_dataplane::wire::{MacAddr, Prefix, Vni};
 
+use super::lent::Lent;
 use super::plane::ServedPort;
 use super::ports::{self, PortIndex};
 use super::recover::Troubles;
@@ -48,6 +49,10 @@ pub(super) struct Book {
     pub(super) relayed: BTreeSet<Id>,
     /// Which endpoint publishes what.
     pub(super) published: PortIndex,
+    /// The pools that container engines have asked for.
+    pub(super) lent: Lent,
+    /// Since which round of reconciliation endpoints are offered.
+    pub(super) offered: BTreeMap<Id, u64>,
     /// What could not be set right yet.
     pub(super) troubles: Troubles,
     networks: BTreeMap<Name, Record>,
@@ -95,6 +100,11 @@ impl Book {
         by_id.ok_or_else(|| NetworkError::NoNetwork { key: key.into() })
     }
 
+    /// The network of exactly this identity.
+    pub(super) fn with_id(&self, id: Id) -> Option<&Record> {
+        self.networks.values().find(|record| record.network.id == id)
+    }
+
     /// Enters a network without endpoints.
     pub(super) fn insert_network(&mut self, record: Record) {
         let name = record.network.name.clone();
@@ -115,10 +125,9 @@ impl Book {
         if let Some(interface) = &endpoint.interface {
             record.macs.insert(interface.mac, endpoint.name.clone());
             self.ports.insert(interface.port, (network.clone(), endpoint.name.clone()));
-            self.sandboxes.entry(endpoint.sandbox.key).or_default().push(interface.clone());
         }
-        self.published.insert(network, &endpoint);
-        record.endpoints.insert(endpoint.name.clone(), endpoint);
+        record.endpoints.insert(endpoint.name.clone(), endpoint.clone());
+        self.index(network, &endpoint);
         self.endpoints += 1;
     }
 
@@ -126,30 +135,66 @@ impl Book {
     pub(super) fn remove_endpoint(&mut self, network: &Name, name: &Name) {
         let Some(record) = self.networks.get_mut(network) else { return };
         let Some(endpoint) = record.endpoints.remove(name) else { return };
-        self.endpoints -= 1;
-        self.troubles.settle(endpoint.id);
-        self.published.remove(network, &endpoint);
-        self.relayed.remove(&endpoint.id);
         if let Some(interface) = &endpoint.interface {
             record.release(&interface.addresses, endpoint.id);
             record.macs.remove(&interface.mac);
+        }
+        self.endpoints -= 1;
+        self.unindex(network, &endpoint);
+        self.troubles.settle(endpoint.id);
+        self.relayed.remove(&endpoint.id);
+        self.offered.remove(&endpoint.id);
+        if let Some(interface) = &endpoint.interface {
             self.ports.remove(&interface.port);
             self.serving.remove(&interface.port);
             self.spent.remove(&interface.port);
-            if let Some(inside) = self.sandboxes.get_mut(&endpoint.sandbox.key) {
-                inside.retain(|other| other.port != interface.port);
-                if inside.is_empty() {
-                    self.sandboxes.remove(&endpoint.sandbox.key);
-                }
-            }
         }
+    }
+
+    /// Enters what an endpoint publishes and where it stands, which may change while it is there. An offered one stands
+    /// nowhere yet.
+    fn index(&mut self, network: &Name, endpoint: &Endpoint) {
+        self.published.insert(network, endpoint);
+        if endpoint.state == EndpointState::Offered {
+            let round = self.troubles.round();
+            self.offered.entry(endpoint.id).or_insert(round);
+        } else if let Some(interface) = &endpoint.interface {
+            self.sandboxes.entry(endpoint.sandbox.key).or_default().push(interface.clone());
+        }
+    }
+
+    fn unindex(&mut self, network: &Name, endpoint: &Endpoint) {
+        self.published.remove(network, endpoint);
+        let Some(interface) = &endpoint.interface else { return };
+        let Some(inside) = self.sandboxes.get_mut(&endpoint.sandbox.key) else { return };
+        inside.retain(|other| other.port != interface.port);
+        if inside.is_empty() {
+            self.sandboxes.remove(&endpoint.sandbox.key);
+        }
+    }
+
+    /// Changes an endpoint in what it has not claimed: state, sandbox, interface name, routes, published ports.
+    pub(super) fn change_endpoint(
+        &mut self,
+        network: &Name,
+        name: &Name,
+        change: impl FnOnce(&mut Endpoint),
+    ) {
+        let known = self.networks.get(network).and_then(|record| record.endpoints.get(name));
+        let Some(mut endpoint) = known.cloned() else { return };
+        self.unindex(network, &endpoint);
+        change(&mut endpoint);
+        if endpoint.state != EndpointState::Offered {
+            self.offered.remove(&endpoint.id);
+        }
+        self.index(network, &endpoint);
+        let record = self.networks.get_mut(network);
+        record.into_iter().for_each(|record| drop(record.endpoints.insert(name.clone(), endpoint.clone())));
     }
 
     /// Says that an endpoint is connected.
     pub(super) fn attached(&mut self, network: &Name, name: &Name) {
-        if let Some(endpoint) = self.networks.get_mut(network).and_then(|r| r.endpoints.get_mut(name)) {
-            endpoint.state = EndpointState::Attached;
-        }
+        self.change_endpoint(network, name, |endpoint| endpoint.state = EndpointState::Attached);
     }
 
     /// Every endpoint with its network.
@@ -212,12 +257,11 @@ impl Book {
 
     /// Gives an endpoint's interface another port.
     pub(super) fn renumber(&mut self, network: &Name, name: &Name, port: PortId) {
-        let endpoint = self.networks.get_mut(network).and_then(|record| record.endpoints.get_mut(name));
-        let Some(endpoint) = endpoint else { return };
-        let Some(interface) = &mut endpoint.interface else { return };
-        let old = std::mem::replace(&mut interface.port, port);
-        let inside = self.sandboxes.get_mut(&endpoint.sandbox.key).into_iter().flatten();
-        inside.filter(|interface| interface.port == old).for_each(|interface| interface.port = port);
+        let known = self.networks.get(network).and_then(|record| record.endpoints.get(name));
+        let Some(old) = known.and_then(Endpoint::port) else { return };
+        self.change_endpoint(network, name, |endpoint| {
+            endpoint.interface.iter_mut().for_each(|interface| interface.port = port);
+        });
         self.spent.remove(&old);
         self.ports.remove(&old);
         self.ports.insert(port, (network.clone(), name.clone()));
@@ -271,6 +315,11 @@ impl Record {
     /// The endpoint of this name.
     pub(super) fn named(&self, name: &Name) -> Option<&Endpoint> {
         self.endpoints.get(name)
+    }
+
+    /// The endpoint of exactly this identity.
+    pub(super) fn with_id(&self, id: Id) -> Option<&Endpoint> {
+        self.endpoints.values().find(|endpoint| endpoint.id == id)
     }
 
     /// The endpoint that has this MAC.

@@ -10,6 +10,7 @@ use weft_dataplane::tables::PortId;
 use weft_dataplane::wire::MacAddr;
 
 use super::book::{Book, Record};
+use super::lent::LENDER;
 use super::{EndpointRequest, NetworkError, random};
 use crate::ipam::{Holder, IpamError, Pool};
 use crate::model::{Driver, Endpoint, EndpointState, Id, IfName, Interface, Name, Network, Sandbox};
@@ -17,6 +18,8 @@ use crate::sandbox::Netns;
 
 /// An endpoint whose addresses are not decided yet.
 pub(super) struct Claim<'a> {
+    id: Id,
+    state: EndpointState,
     request: &'a EndpointRequest,
     name: Name,
     sandbox: Sandbox,
@@ -40,10 +43,11 @@ impl<'a> Claim<'a> {
         name: Name,
         sandbox: Sandbox,
     ) -> Result<Self, NetworkError> {
+        let (id, state) = (Id::from_bytes(random()?), EndpointState::Attaching);
         if network.driver.has_interfaces() {
             let ifname = request.ifname.clone().unwrap_or_else(|| book.free_ifname(sandbox.key));
             let outline = Outline { port: book.next_port()?, ifname, routed: book.routed(sandbox.key) };
-            return Ok(Self { request, name, sandbox, interface: Some(outline) });
+            return Ok(Self { id, state, request, name, sandbox, interface: Some(outline) });
         }
         check_bare(network, request)?;
         if network.driver == Driver::Host
@@ -51,12 +55,17 @@ impl<'a> Claim<'a> {
         {
             return Err(NetworkError::NotTheHost { netns: sandbox.path, network: network.name.clone() });
         }
-        Ok(Self { request, name, sandbox, interface: None })
+        Ok(Self { id, state, request, name, sandbox, interface: None })
+    }
+
+    /// As one that an engine is to take, under the engine's identity.
+    pub(super) fn offered(self, id: Id) -> Self {
+        Self { id, state: EndpointState::Offered, ..self }
     }
 
     /// The endpoint, its addresses taken from the network's pools; on an error they are as before.
     pub(super) fn enter(self, record: &mut Record) -> Result<Endpoint, NetworkError> {
-        let id = Id::from_bytes(random()?);
+        let id = self.id;
         let interface = match &self.interface {
             Some(outline) => {
                 let mut taken = Vec::new();
@@ -71,7 +80,7 @@ impl<'a> Claim<'a> {
             name: self.name,
             aliases: vec![],
             labels: self.request.labels.clone(),
-            state: EndpointState::Attaching,
+            state: self.state,
             sandbox: self.sandbox,
             interface,
             ports: vec![],
@@ -92,7 +101,7 @@ impl<'a> Claim<'a> {
         let holder = Holder { id, name: self.name.clone() };
         for (ipv6, wanted) in self.wanted() {
             let family = record.pools.iter_mut().filter(|pool| pool.net().addr().is_ipv6() == ipv6);
-            taken.extend(take(family, wanted, &holder)?);
+            taken.extend(take(family, wanted, &holder, self.state == EndpointState::Offered)?);
         }
         let addresses: Vec<_> = taken.iter().map(|&(address, _)| address).collect();
         let mac = given_mac.unwrap_or_else(|| mac_for(&addresses));
@@ -123,15 +132,18 @@ impl<'a> Claim<'a> {
 }
 
 /// Takes an address from one of the pools of a family, and gives it with its gateway: `wanted` from the pool it lies in,
-/// or any from the first that has one. `None` if there are no pools.
+/// or any from the first that has one; what the engine was given for that, if this is for `engine`. `None` if there are no
+/// pools.
 fn take<'a>(
     pools: impl Iterator<Item = &'a mut Pool>,
     wanted: Option<IpAddr>,
     holder: &Holder,
+    engine: bool,
 ) -> Result<Option<(IpNet, IpAddr)>, NetworkError> {
     let mut refusal: Option<IpamError> = None;
     for pool in pools {
         let outcome = match wanted {
+            Some(wanted) if engine && pool.hand_over(wanted, LENDER, holder.clone()) => Ok(wanted),
             Some(wanted) => pool.claim(wanted, holder.clone()).map(|()| wanted),
             None => pool.allocate(holder.clone()),
         };

@@ -46,7 +46,7 @@ impl Manager {
         self.clear_way(&mut book, &network, &name)?;
         let sandbox =
             Sandbox { path: request.netns.clone(), key: netns.id(), birth: self.plane.birth(&netns)? };
-        ports::check(&book, &network, request)?;
+        ports::check(&book, &network, &request.publish)?;
         let claim = Claim::prepare(&mut book, &network, request, name, sandbox)?;
         let mut endpoint = self.enter(&mut book, &network, claim, request)?;
         reached(Point::ConnectClaimed);
@@ -121,7 +121,7 @@ impl Manager {
     #[must_use]
     pub fn endpoints(&self) -> Vec<(Network, Endpoint)> {
         let book = self.book();
-        let connected = book.endpoints().filter(|(_, endpoint)| endpoint.state == EndpointState::Attached);
+        let connected = book.endpoints().filter(|(_, endpoint)| endpoint.is_told());
         connected.map(|(record, endpoint)| (record.network.clone(), endpoint.clone())).collect()
     }
 
@@ -140,7 +140,7 @@ impl Manager {
     }
 
     /// Claims what the endpoint is to have, in the book, on the host and in the store; on an error all are as before.
-    fn enter(
+    pub(super) fn enter(
         &self,
         book: &mut Book,
         network: &Network,
@@ -150,7 +150,7 @@ impl Manager {
         let missing = || NetworkError::NoNetwork { key: network.name.to_string() };
         let aliases = aliases(request)?;
         let mut endpoint = claim.enter(book.named_mut(&network.name).ok_or_else(missing)?)?;
-        let entered = self.reserve(book, &endpoint, network, request).and_then(|ports| {
+        let entered = self.reserve(book, &endpoint, network, &request.publish).and_then(|ports| {
             (endpoint.ports, endpoint.aliases) = (ports, aliases);
             Ok(self.catalog.create_endpoint(&EndpointDocument::of(&endpoint, network.id, &self.node))?)
         });
@@ -218,14 +218,14 @@ impl Manager {
         };
         match endpoint.state {
             EndpointState::Attaching => self.forget(book, network, &endpoint),
-            EndpointState::Attached => {
+            EndpointState::Offered | EndpointState::Attached => {
                 Err(NetworkError::EndpointExists { name: name.clone(), network: network.name.clone() })
             }
         }
     }
 
     /// Undoes a connection. If the store refuses, the endpoint stays on record as one that was never finished.
-    fn take_back(&self, book: &mut Book, network: &Network, endpoint: &Endpoint) {
+    pub(super) fn take_back(&self, book: &mut Book, network: &Network, endpoint: &Endpoint) {
         endpoint.port().into_iter().for_each(|port| self.plane.close_port(port));
         self.plane.release(endpoint.id);
         if let Err(error) = self.forget(book, network, endpoint) {

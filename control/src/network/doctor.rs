@@ -112,7 +112,11 @@ impl Manager {
         let book = self.book();
         let mut patients = BTreeMap::new();
         for (record, endpoint) in book.serving.iter().filter_map(|port| book.behind(*port)) {
-            let Some(interface) = &endpoint.interface else { continue };
+            let Some(interface) =
+                endpoint.interface.as_ref().filter(|_| !book.offered.contains_key(&endpoint.id))
+            else {
+                continue;
+            };
             let sandbox = &endpoint.sandbox;
             let (_, here) = patients.entry(sandbox.path.clone()).or_insert_with(|| (sandbox.clone(), vec![]));
             here.push((subject_of(record, endpoint), plug_of(&record.network, interface)));

@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use weft_dataplane::runtime::capture::CAPTURES_MAX;
 
 use super::{
-    ALIASES_MAX, ENDPOINTS_MAX, MTU_MAX, MTU_MIN, MTU_MIN_IPV6, NETWORKS_MAX, PlaneError, SUBNETS_MAX,
+    ALIASES_MAX, ENDPOINTS_MAX, LEASES_MAX, MTU_MAX, MTU_MIN, MTU_MIN_IPV6, NETWORKS_MAX, POOLS_MAX,
+    PlaneError, SUBNETS_MAX,
 };
 use crate::error::{Code, Explain};
 use crate::ipam::IpamError;
@@ -246,6 +247,40 @@ pub enum NetworkError {
     /// Every port that could have been chosen is taken.
     #[error("every port of the host from {} to {} is taken", EPHEMERAL.start(), EPHEMERAL.end())]
     NoFreePort,
+    /// No pool of this name was lent.
+    #[error("there is no pool '{id}'")]
+    NoPool {
+        /// What was asked for.
+        id: String,
+    },
+    /// What is asked for as a pool is in use.
+    #[error(
+        "the subnet {net} overlaps {other}{}",
+        network.as_ref().map_or_else(|| ", another pool".to_owned(), |n| format!(" of network '{n}'"))
+    )]
+    PoolTaken {
+        /// What was asked for.
+        net: IpNet,
+        /// What it overlaps.
+        other: IpNet,
+        /// The network that has that, if it is one.
+        network: Option<Name>,
+    },
+    /// No more pools.
+    #[error("there are {POOLS_MAX} pools of addresses, which is the limit")]
+    TooManyPools,
+    /// No more addresses of a pool without a network.
+    #[error("{LEASES_MAX} addresses of the pool '{id}' are out, which is the limit without a network")]
+    PoolExhausted {
+        /// The pool.
+        id: String,
+    },
+    /// An address of the other family than it was given for.
+    #[error("{address} is not of the family it was given for")]
+    WrongFamily {
+        /// The address.
+        address: IpAddr,
+    },
     /// No more networks.
     #[error("there are {NETWORKS_MAX} networks, which is the limit")]
     TooManyNetworks,
@@ -287,18 +322,21 @@ pub enum NetworkError {
 impl Explain for NetworkError {
     fn code(&self) -> Code {
         match self {
-            Self::NoNetwork { .. } | Self::NoEndpoint { .. } => Code::NotFound,
+            Self::NoNetwork { .. } | Self::NoEndpoint { .. } | Self::NoPool { .. } => Code::NotFound,
             Self::NetworkExists { .. }
             | Self::EndpointExists { .. }
             | Self::VniTaken { .. }
             | Self::UnderlayOverlap { .. }
             | Self::HostOverlap { .. }
             | Self::PortTaken { .. }
+            | Self::PoolTaken { .. }
             | Self::NotEmpty { .. }
             | Self::MacTaken { .. } => Code::Conflict,
             Self::TooManyNetworks
             | Self::TooManyEndpoints
             | Self::TooManyPublished
+            | Self::TooManyPools
+            | Self::PoolExhausted { .. }
             | Self::NoFreePort
             | Self::TooManyCaptures
             | Self::OutOfIds
@@ -356,6 +394,10 @@ impl Explain for NetworkError {
             Self::TooManyPublished | Self::NoFreePort => {
                 "disconnect an endpoint that publishes some first".into()
             }
+            Self::NoPool { .. } => "create the network again".into(),
+            Self::PoolTaken { .. } => "choose another --subnet".into(),
+            Self::TooManyPools | Self::PoolExhausted { .. } => "remove a network or a container first".into(),
+            Self::WrongFamily { .. } => "give an IPv4 and an IPv6 address at most".into(),
             Self::TooManyNetworks => "remove one first".into(),
             Self::TooManyEndpoints => "disconnect one first".into(),
             Self::OutOfIds | Self::Closing => "start it again".into(),

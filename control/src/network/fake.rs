@@ -47,6 +47,9 @@ pub(crate) struct World {
     /// The ports that are served, with their TAPs' names. Whoever makes a plane of this world adopts them.
     pub(crate) open: BTreeMap<PortId, String>,
     pub(crate) plugged: Vec<Plug>,
+    /// What was offered, and where somebody has moved it and how it was called there.
+    pub(crate) offered: BTreeMap<PortId, Plug>,
+    pub(crate) moved: BTreeMap<PortId, (PathBuf, String)>,
     /// The host's legs as they were last made, by name.
     pub(crate) legs: BTreeMap<String, Leg>,
     pub(crate) loopbacks: usize,
@@ -149,6 +152,20 @@ impl Plane for FakePlane {
         let former = self.world(|world| world.open.insert(port, tap.into()));
         assert_eq!(former, None, "port {port:?} was opened twice");
         Ok(())
+    }
+
+    fn offer(&self, port: PortId, plug: &Plug) -> Result<(), PlaneError> {
+        let home = Netns::current()?;
+        self.open_port(port, &home, &plug.ifname, &plug.ifname)?;
+        self.world(|world| world.offered.insert(port, plug.clone()));
+        Ok(())
+    }
+
+    fn whereabouts(&self, port: PortId) -> Option<(Netns, String)> {
+        let offered = self.world(|world| world.offered.get(&port).cloned())?;
+        let moved = self.world(|world| world.moved.get(&port).cloned());
+        let (path, ifname) = moved.unwrap_or_else(|| ("/proc/self/ns/net".into(), offered.ifname));
+        Some((Netns::open(path).ok()?, ifname))
     }
 
     fn stand(&self, port: PortId, leg: &Leg) -> Result<(), PlaneError> {

@@ -68,6 +68,17 @@ impl Plane for HostPlane {
         Ok(self.runtime.block_on(sandbox::plug(netns, plug))?.warnings)
     }
 
+    fn offer(&self, port: PortId, plug: &Plug) -> Result<(), PlaneError> {
+        self.dataplane.attach(port, Tap::create(&plug.ifname, self.dataplane.workers())?)?;
+        let shaped = self.runtime.block_on(sandbox::shape(plug));
+        Ok(shaped.inspect_err(|_| self.dataplane.detach(port))?)
+    }
+
+    fn whereabouts(&self, port: PortId) -> Option<(Netns, String)> {
+        let (netns, ifname) = self.dataplane.place(port)?;
+        Some((Netns::from_descriptor(netns).ok()?, ifname))
+    }
+
     fn stand(&self, port: PortId, leg: &Leg) -> Result<(), PlaneError> {
         if !self.dataplane.ports().iter().any(|served| served.port == port) {
             self.dataplane.attach(port, Tap::create(&leg.ifname, self.dataplane.workers())?)?;

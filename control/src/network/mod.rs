@@ -37,10 +37,12 @@ mod book;
 mod claim;
 mod connect;
 mod doctor;
+mod engine;
 mod error;
 mod failpoint;
 mod host;
 mod leg;
+mod lent;
 mod networks;
 mod peers;
 mod plan;
@@ -61,8 +63,10 @@ use weft_dataplane::runtime::CaptureFilter;
 use weft_dataplane::tables::{PORTS_MAX, PortId, SEGMENTS_MAX};
 
 pub use doctor::Finding;
+pub use engine::{EngineNetwork, Joined, Offer, engine_name};
 pub use error::NetworkError;
 pub use host::HostPlane;
+pub use lent::{LEASES_MAX, LentPool, POOLS_MAX, PoolRequest};
 pub use networks::PREDEFINED;
 pub use plane::{Capture, Occupied, Plane, PlaneError, ServedPort, Traffic, TrafficReport, UnderlayReport};
 pub use recover::PERIOD;
@@ -71,7 +75,7 @@ pub use sessions::{NatRow, SESSIONS_TOLD, SessionFilter};
 
 use crate::config::Underlay;
 use crate::ipam::UlaPrefix;
-use crate::model::{Endpoint, EndpointState, Name, Network};
+use crate::model::{Endpoint, Name, Network};
 use crate::store::Catalog;
 use book::{Book, Record};
 
@@ -225,7 +229,7 @@ impl fmt::Debug for Manager {
 
 impl Record {
     fn snapshot(&self) -> Snapshot {
-        let connected = self.endpoints().filter(|endpoint| endpoint.state == EndpointState::Attached);
+        let connected = self.endpoints().filter(|endpoint| endpoint.is_told());
         let endpoints = connected.cloned().collect();
         Snapshot { network: self.network.clone(), endpoints, host: self.host }
     }

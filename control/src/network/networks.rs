@@ -7,7 +7,7 @@ use super::failpoint::{Point, reached};
 use super::leg;
 use super::plan::{self, Surroundings};
 use super::{Manager, NETWORKS_MAX, NetworkError, NetworkRequest, Snapshot, random};
-use crate::model::{Id, Name, Network, Subnet, parse_options};
+use crate::model::{Id, Name, Network, PortsBy, Subnet, parse_options};
 use crate::store::catalog::documents::NetworkDocument;
 
 /// The network that every host has, as Docker does: it is made at the first start, and cannot be removed.
@@ -20,23 +20,35 @@ impl Manager {
     /// [`NetworkError`]; nothing has changed.
     pub fn create(&self, request: &NetworkRequest) -> Result<Snapshot, NetworkError> {
         let mut book = self.open_book()?;
+        self.enter_network(&mut book, Id::from_bytes(random()?), request, None)
+    }
+
+    /// As [`Manager::create`], under this identity, for an engine if there is one.
+    pub(super) fn enter_network(
+        &self,
+        book: &mut Book,
+        id: Id,
+        request: &NetworkRequest,
+        engine: Option<PortsBy>,
+    ) -> Result<Snapshot, NetworkError> {
         if book.named(&request.name).is_some() {
             return Err(NetworkError::NetworkExists { name: request.name.clone() });
         }
         if book.network_count() >= NETWORKS_MAX {
             return Err(NetworkError::TooManyNetworks);
         }
-        let record = self.decide(&mut book, request)?;
+        let mut record = self.decide(book, id, request)?;
+        record.network.engine = engine;
         let (snapshot, name) = (record.snapshot(), request.name.clone());
         self.catalog.create_network(&NetworkDocument::of(&record.network))?;
         reached(Point::CreateClaimed);
         book.insert_network(record);
-        let made = self.publish(&book).and_then(|()| {
+        let made = self.publish(book).and_then(|()| {
             reached(Point::CreatePublished);
             snapshot.host.map_or(Ok(()), |port| self.raise(&snapshot.network, port))
         });
         if let Err(error) = made {
-            self.take_back_network(&mut book, &name);
+            self.take_back_network(book, &name);
             return Err(error);
         }
         book.serving.extend(snapshot.host);
@@ -97,7 +109,7 @@ impl Manager {
     }
 
     /// What the network will be.
-    fn decide(&self, book: &mut Book, request: &NetworkRequest) -> Result<Record, NetworkError> {
+    fn decide(&self, book: &mut Book, id: Id, request: &NetworkRequest) -> Result<Record, NetworkError> {
         plan::check_driver(request)?;
         let options = parse_options(&request.options)?;
         let gateway = options.gateway(request.driver, request.internal)?;
@@ -112,10 +124,10 @@ impl Manager {
             net: pool.net(),
             gateway: pool.gateway(),
             range: request.ip_range.filter(|range| pool.net().contains(range)),
-            auxiliary: Default::default(),
+            auxiliary: pool.auxiliary(),
         });
         let network = Network {
-            id: Id::from_bytes(random()?),
+            id,
             name: request.name.clone(),
             driver: request.driver,
             segment: book.next_segment()?,
@@ -125,6 +137,7 @@ impl Manager {
             subnets: subnets.collect(),
             options: options.segment,
             gateway,
+            engine: None,
             given_options: request.options.clone(),
             labels: request.labels.clone(),
             created: SystemTime::now(),

@@ -119,7 +119,9 @@ impl Surroundings<'_> {
             let gateway = request.gateways.iter().copied().find(|&gateway| at_home(gateway));
             let range = request.ip_range.filter(|range| at_home(range.addr()));
             let policy = Policy::of(request.driver);
-            Ok(Pool::new(&PoolSpec { gateway, range, policy, ..PoolSpec::new(net) })?)
+            let auxiliary = request.auxiliary.iter().filter(|(_, address)| at_home(**address));
+            let auxiliary = auxiliary.map(|(name, address)| (name.clone(), *address)).collect();
+            Ok(Pool::new(&PoolSpec { net, gateway, range, auxiliary, policy })?)
         };
         v4.into_iter().chain(v6).map(pool).collect()
     }
@@ -137,14 +139,15 @@ impl Surroundings<'_> {
         }
     }
 
-    /// A subnet that overlaps no other network, not the underlay, and nothing of the host.
-    fn choose(
+    /// A subnet that overlaps no other network, no pool that is lent, not the underlay, and nothing of the host.
+    pub(super) fn choose(
         &self,
         occupied: &Occupied,
         choose: impl Fn(&[IpNet]) -> Result<IpNet, NetworkError>,
     ) -> Result<IpNet, NetworkError> {
         let networks = self.book.networks().flat_map(|record| &record.network.subnets);
         let mut busy: Vec<IpNet> = networks.map(|subnet| subnet.net).chain(self.underlay_nets()).collect();
+        busy.extend(self.book.lent.nets());
         loop {
             let candidate = choose(&busy)?;
             match occupied(candidate) {
@@ -169,7 +172,7 @@ fn check_disjoint(subnets: &[IpNet]) -> Result<(), NetworkError> {
     Ok(())
 }
 
-/// Gateways and the range must name a subnet that was given: a chosen one is not known beforehand.
+/// Gateways, auxiliary addresses and the range must name a subnet that was given: a chosen one is not known beforehand.
 fn check_belonging(request: &NetworkRequest) -> Result<(), NetworkError> {
     for (index, &gateway) in request.gateways.iter().enumerate() {
         let Some(net) = home(&request.subnets, gateway) else {
@@ -178,6 +181,9 @@ fn check_belonging(request: &NetworkRequest) -> Result<(), NetworkError> {
         if request.gateways[..index].iter().any(|&earlier| home(&request.subnets, earlier) == Some(net)) {
             return Err(NetworkError::TwoGateways { net });
         }
+    }
+    if let Some(address) = request.auxiliary.values().find(|a| home(&request.subnets, **a).is_none()) {
+        return Err(NetworkError::NoSubnetFor { what: "the auxiliary address", value: address.to_string() });
     }
     match request.ip_range {
         Some(range) if home(&request.subnets, range.addr()).is_none() => {

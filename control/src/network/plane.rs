@@ -44,6 +44,16 @@ pub trait Plane: Send + Sync + 'static {
     /// [`PlaneError`]; nothing is left of the TAP.
     fn open_port(&self, port: PortId, netns: &Netns, ifname: &str, tap: &str) -> Result<(), PlaneError>;
 
+    /// Creates a TAP in the daemon's own namespace, with name, MAC and MTU of `plug` and otherwise bare, for somebody who
+    /// will move it, and lets the workers serve it as `port`.
+    ///
+    /// # Errors
+    /// [`PlaneError`]; nothing is left of the TAP.
+    fn offer(&self, port: PortId, plug: &Plug) -> Result<(), PlaneError>;
+
+    /// The namespace that the link of `port` is in, and its name there; `None` when there is no such port, or no link.
+    fn whereabouts(&self, port: PortId) -> Option<(Netns, String)>;
+
     /// Configures the TAP that was opened in the sandbox; gives what was left out without harm, a line each.
     ///
     /// # Errors

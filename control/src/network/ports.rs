@@ -8,7 +8,7 @@ use weft_dataplane::tables::PUBLISHED_MAX;
 
 use super::book::Book;
 use super::plane::PlaneError;
-use super::{EndpointRequest, Manager, NetworkError, random};
+use super::{Manager, NetworkError, random};
 use crate::model::{
     Driver, EPHEMERAL, Endpoint, Name, Network, PUBLISH_MAX, PortMapping, Protocol, PublishRequest,
 };
@@ -64,8 +64,8 @@ impl PortIndex {
 }
 
 /// What can be said of a request for ports before anything is claimed.
-pub(super) fn check(book: &Book, network: &Network, request: &EndpointRequest) -> Result<(), NetworkError> {
-    if request.publish.is_empty() {
+pub(super) fn check(book: &Book, network: &Network, publish: &[PublishRequest]) -> Result<(), NetworkError> {
+    if publish.is_empty() {
         return Ok(());
     }
     let why = match network.gateway {
@@ -77,7 +77,7 @@ pub(super) fn check(book: &Book, network: &Network, request: &EndpointRequest) -
     if !why.is_empty() {
         return Err(NetworkError::NoWayIn { network: network.name.clone(), why });
     }
-    let count = request.publish.iter().map(PublishRequest::count).sum();
+    let count = publish.iter().map(PublishRequest::count).sum();
     if count > PUBLISH_MAX {
         return Err(NetworkError::TooManyPorts { count });
     }
@@ -85,7 +85,7 @@ pub(super) fn check(book: &Book, network: &Network, request: &EndpointRequest) -
     if 2 * (book.published.len() + count) > PUBLISHED_MAX {
         return Err(NetworkError::TooManyPublished);
     }
-    let named: Vec<_> = named(request).collect();
+    let named: Vec<_> = named(publish).collect();
     let mut by_port: HashMap<_, Vec<&PortMapping>> = HashMap::new();
     for mapping in &named {
         let same_port = by_port.entry((mapping.protocol, mapping.host)).or_default();
@@ -102,8 +102,8 @@ const fn not_here(driver: Driver) -> NetworkError {
 }
 
 /// The ports whose host port was named.
-fn named(request: &EndpointRequest) -> impl Iterator<Item = PortMapping> {
-    request.publish.iter().flat_map(PublishRequest::mappings).filter(|mapping| mapping.host != 0)
+fn named(publish: &[PublishRequest]) -> impl Iterator<Item = PortMapping> {
+    publish.iter().flat_map(PublishRequest::mappings).filter(|mapping| mapping.host != 0)
 }
 
 /// What the dataplane is told of an endpoint's ports; what is on loopback never comes from outside.
@@ -123,16 +123,16 @@ pub(super) fn rules(endpoint: &Endpoint) -> impl Iterator<Item = Published> {
 }
 
 impl Manager {
-    /// Reserves what `request` wants published for `endpoint`, whose addresses are decided; gives what it has then. On an
+    /// Reserves what `publish` says for `endpoint`, whose addresses are decided; gives what it has then. On an
     /// error some of it may be reserved.
     pub(super) fn reserve(
         &self,
         book: &Book,
         endpoint: &Endpoint,
         network: &Network,
-        request: &EndpointRequest,
+        publish: &[PublishRequest],
     ) -> Result<Vec<PortMapping>, NetworkError> {
-        let mut named: Vec<_> = named(request).collect();
+        let mut named: Vec<_> = named(publish).collect();
         for mapping in &named {
             if let Some((network, endpoint)) = book.published.owner(mapping) {
                 let (network, endpoint) = (network.clone(), endpoint.clone());
@@ -140,7 +140,7 @@ impl Manager {
             }
         }
         let mut ports = Vec::new();
-        for mapping in request.publish.iter().flat_map(PublishRequest::mappings) {
+        for mapping in publish.iter().flat_map(PublishRequest::mappings) {
             if let Some(address) = mapping.address.filter(|_| places(endpoint, &mapping).is_empty()) {
                 return Err(NetworkError::NoFamily { address, network: network.name.clone() });
             }

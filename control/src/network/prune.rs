@@ -4,8 +4,8 @@ use super::networks::PREDEFINED;
 use super::{Manager, NetworkError, Record, Snapshot};
 
 impl Manager {
-    /// Removes every network without endpoints but the [`PREDEFINED`] one; gives what they were. Nobody can connect to one
-    /// in between: looking and removing is one change.
+    /// Removes every network without endpoints but the [`PREDEFINED`] one and those of a container engine, which counts on
+    /// them; gives what they were. Nobody can connect to one in between: looking and removing is one change.
     ///
     /// # Errors
     /// What the store says; the networks before the one that failed are gone.
@@ -13,7 +13,8 @@ impl Manager {
     pub fn prune(&self) -> Result<Vec<Snapshot>, NetworkError> {
         let mut book = self.open_book()?;
         let unused = |record: &&Record| {
-            record.endpoints().next().is_none() && record.network.name.as_str() != PREDEFINED
+            let kept = record.network.name.as_str() == PREDEFINED || record.network.engine.is_some();
+            record.endpoints().next().is_none() && !kept
         };
         let pruned: Vec<Snapshot> = book.networks().filter(unused).map(Record::snapshot).collect();
         for snapshot in &pruned {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::book::{Book, Record};
+use super::engine::OFFER_ROUNDS;
 use super::{Manager, NetworkError, PlaneError};
 use crate::model::{Endpoint, EndpointState, Id, Network, Sandbox};
 use crate::reconcile::{Actual, Desired, Presence, Step, Subject, Wanted, plan};
@@ -35,6 +36,11 @@ struct Trouble {
 }
 
 impl Troubles {
+    /// How often [`Manager::reconcile`] was called.
+    pub(super) fn round(&self) -> u64 {
+        self.round
+    }
+
     /// Forgets what was the matter with an endpoint or a network.
     pub(super) fn settle(&mut self, id: Id) {
         self.by_id.remove(&id);
@@ -60,14 +66,16 @@ impl Troubles {
 }
 
 impl Manager {
-    /// Looks at everything, restores what lives, and takes away what is dead, half made or nobody's. What fails is tried
-    /// again by later calls; the log says so once.
+    /// Looks at everything, notes what engines have taken, restores what lives, and takes away what is dead, half made or
+    /// nobody's. What fails is tried again by later calls; the log says so once.
     pub fn reconcile(&self) {
         let round = {
             let mut book = self.book();
             book.troubles.round += 1;
             book.troubles.round
         };
+        self.settle_all();
+        self.free_idle_addresses(&mut self.book());
         self.take(&self.survey(round % PATROL == 1));
     }
 
@@ -247,6 +255,7 @@ fn desired(book: &Book) -> Desired {
         state: endpoint.state,
         port: endpoint.port(),
         publishes: !endpoint.ports.is_empty(),
+        overdue: is_overdue(book, endpoint),
     };
     let closed = book.networks().filter(|record| record.closed).map(|record| record.network.name.clone());
     let legs = book.networks().filter(|record| record.has_leg());
@@ -256,6 +265,11 @@ fn desired(book: &Book) -> Desired {
         legs: legs.collect(),
         closed: closed.collect(),
     }
+}
+
+/// Whether an endpoint has been offered for too long.
+fn is_overdue(book: &Book, endpoint: &Endpoint) -> bool {
+    book.offered.get(&endpoint.id).is_some_and(|since| book.troubles.round() - since >= OFFER_ROUNDS)
 }
 
 /// The namespaces of connected endpoints without a served port.

@@ -27,6 +27,9 @@ pub struct NetworkRequest {
     /// The part of one of `subnets` that addresses are chosen from.
     #[serde(default)]
     pub ip_range: Option<IpNet>,
+    /// Addresses in `subnets` of things that Weft does not manage, by name; never given out.
+    #[serde(default)]
+    pub auxiliary: BTreeMap<Name, IpAddr>,
     /// The VNI of an overlay, below 2^24; chosen when missing.
     #[serde(default)]
     pub vni: Option<u32>,
@@ -57,6 +60,7 @@ impl NetworkRequest {
             subnets: vec![],
             gateways: vec![],
             ip_range: None,
+            auxiliary: BTreeMap::new(),
             vni: None,
             mtu: None,
             internal: false,

@@ -7,6 +7,7 @@ use ipnet::Ipv6Net;
 
 use super::book::{Book, Record};
 use super::connect::tap_name;
+use super::lent::Lent;
 use super::{Manager, NetworkError, Plane, ServedPort, leg, random};
 use crate::config::Underlay;
 use crate::ipam::{Lease, Pool, UlaPrefix};
@@ -71,6 +72,7 @@ pub(super) fn read(contents: &Contents) -> Result<Book, NetworkError> {
     let segments = contents.networks.iter().map(|network| network.segment).max();
     let ports = contents.endpoints.iter().filter_map(|e| e.interface.as_ref()).map(|i| i.port).max();
     let mut book = Book::after(segments.unwrap_or(0), ports.unwrap_or(0));
+    book.lent = Lent::read(&contents.pools);
     for document in &contents.networks {
         let network = document.network()?;
         let name = network.name.clone();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -103,6 +104,12 @@ impl Dataplane {
     pub fn ports(&self) -> Vec<ServedPort> {
         let served = |(port, tap): (&PortId, &Tap)| ServedPort { port: *port, tap: tap.name().to_owned() };
         self.shared.recall(|memory| memory.taps.iter().map(served).collect())
+    }
+
+    /// Where the link of `port` is: its network namespace, and its name there. `None` when there is no such port or link.
+    #[must_use]
+    pub fn place(&self, port: PortId) -> Option<(OwnedFd, String)> {
+        self.shared.recall(|memory| memory.taps.get(&port)?.place().ok())
     }
 
     /// Makes `tables` the whole truth.

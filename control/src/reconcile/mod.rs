@@ -12,6 +12,7 @@
 //! - An endpoint whose namespace lives is attached again as it was. A path that leads to another namespace now leads to
 //!   none of ours, even if number and name are the same.
 //! - A published port is reserved as long as its endpoint is on record, whether or not there is an interface just now.
+//! - What is offered to an engine stands until that has taken it, or should have long ago, or its TAP is gone.
 //! - What was begun and never answered for is taken back; what was begun to be removed is removed.
 
 mod flaws;
@@ -49,6 +50,8 @@ pub struct Wanted {
     pub port: Option<PortId>,
     /// Whether it publishes ports.
     pub publishes: bool,
+    /// Whether an engine should have taken it long ago.
+    pub overdue: bool,
 }
 
 /// Names an endpoint.
@@ -127,6 +130,8 @@ pub fn plan(desired: &Desired, actual: &Actual) -> Vec<Step> {
         }
         match (wanted.state, presence) {
             (EndpointState::Attaching, _) => collected.push(Step::RollBack(subject())),
+            (EndpointState::Offered, _) if served && !wanted.overdue => {}
+            (EndpointState::Offered, _) => collected.push(Step::RollBack(subject())),
             (_, Some(Presence::Gone)) => collected.push(Step::Release(subject(), false)),
             (_, Some(Presence::Replaced)) => collected.push(Step::Release(subject(), true)),
             _ if served => {}

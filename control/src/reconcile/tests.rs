@@ -7,7 +7,7 @@ fn wanted(n: u8, state: EndpointState, network: &str) -> Wanted {
         id: Id::from_bytes([n; 32]),
         netns: format!("/run/netns/c{n}").into(),
     };
-    Wanted { subject, state, port: Some(PortId(n.into())), publishes: false }
+    Wanted { subject, state, port: Some(PortId(n.into())), publishes: false, overdue: false }
 }
 
 fn attached(n: u8) -> Wanted {

@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::NetnsId;
 
@@ -22,11 +22,22 @@ pub fn at(path: &Path) -> Option<NetnsId> {
 /// Every namespace that a process is in or that is mounted somewhere, as far as this process can see.
 #[must_use]
 pub fn inhabited() -> HashSet<NetnsId> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let processes = processes.filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let inside = processes.filter_map(|entry| at(&entry.path().join("ns/net")));
+    let inside = processes().filter_map(|path| at(&path));
     inside.chain(mounts.lines().filter_map(mounted)).collect()
+}
+
+/// The namespace as a path, by a process that is in it, if there is one.
+#[must_use]
+pub fn process_in(netns: NetnsId) -> Option<PathBuf> {
+    processes().find(|path| at(path) == Some(netns))
+}
+
+/// The namespaces of all processes, as paths.
+fn processes() -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = entries.filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit());
+    processes.map(|entry| entry.path().join("ns/net"))
 }
 
 /// The namespace that a line of `/proc/self/mountinfo` is about: its third field is the device, `0:4`, its fourth the
@@ -50,6 +61,8 @@ mod tests {
         assert!(inhabited().contains(&ours));
         assert!(!inhabited().contains(&NetnsId { dev: ours.dev, ino: 1 }));
         assert_eq!(at(Path::new("/nonexistent/netns")), None);
+        assert_eq!(process_in(ours).and_then(|path| at(&path)), Some(ours));
+        assert_eq!(process_in(NetnsId { dev: ours.dev, ino: 1 }), None);
     }
 
     #[test]

@@ -12,7 +12,8 @@
 //! - No `ip` processes: rtnetlink only. A netlink socket stays in the namespace it was opened in, so a thread that ends
 //!   right afterwards enters the namespace, opens the socket and hands it to the runtime. No thread of the runtime ever
 //!   leaves the host's namespace, and nothing forks.
-//! - A TAP is made where it is to stand ([`Netns::run`]): moving it there would take the kernel 16 to 40 ms.
+//! - A TAP is made where it is to stand ([`Netns::run`]): moving it there would take the kernel 16 to 40 ms. Only those
+//!   that somebody else is to move are made at home ([`shape`]).
 //! - A [`Netns`] or [`Link`] keeps its namespace alive, and so does a TAP that was made in it. Drop the former when done.
 //! - Each netlink request waits at most [`link::TIMEOUT`]; the kernel answers within microseconds unless another
 //!   process holds its link lock.
@@ -40,4 +41,4 @@ pub(crate) use listener::Listener;
 pub use named::NamedNetns;
 pub(crate) use neighbor::Neighbor;
 pub use netns::{Birth, Netns, NetnsId};
-pub use plug::{IFNAME_MAX, Plug, Plugged, check_ifname, loopback_up, plug, taken};
+pub use plug::{IFNAME_MAX, Plug, Plugged, check_ifname, loopback_up, plug, shape, taken};

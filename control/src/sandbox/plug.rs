@@ -74,10 +74,7 @@ pub async fn loopback_up(netns: &Netns) -> Result<(), SandboxError> {
 /// [`SandboxError::NoInterface`], [`SandboxError::Ipv6Disabled`], or the kernel's refusal.
 pub async fn plug(netns: &Netns, plug: &Plug) -> Result<Plugged, SandboxError> {
     let inside = netns.link()?;
-    let index = inside.index_of(&plug.ifname).await?;
-    let message = change(index).address(plug.mac.0.to_vec()).mtu(plug.mtu).build();
-    inside.set(|| format!("set MAC and MTU {} of {}", plug.mtu, plug.ifname), message).await?;
-    limit_super_frames(&inside, index).await;
+    let index = set_mac_and_mtu(&inside, plug).await?;
     derive_link_local_from_mac(&inside, index).await;
     give_addresses(&inside, index, plug).await?;
     inside.up(index).await?;
@@ -86,6 +83,23 @@ pub async fn plug(netns: &Netns, plug: &Plug) -> Result<Plugged, SandboxError> {
         warnings.extend(add_default_route(&inside, index, gateway).await?);
     }
     Ok(Plugged { index, warnings })
+}
+
+/// Gives the TAP that was made in the calling thread's namespace as `plug.ifname` its MAC and MTU. It stays down, so that
+/// nobody speaks by it before it is where it is to be.
+///
+/// # Errors
+/// As [`plug`].
+pub async fn shape(plug: &Plug) -> Result<(), SandboxError> {
+    set_mac_and_mtu(&Netns::current()?.link()?, plug).await.map(drop)
+}
+
+async fn set_mac_and_mtu(link: &Link, plug: &Plug) -> Result<u32, SandboxError> {
+    let index = link.index_of(&plug.ifname).await?;
+    let message = change(index).address(plug.mac.0.to_vec()).mtu(plug.mtu).build();
+    link.set(|| format!("set MAC and MTU {} of {}", plug.mtu, plug.ifname), message).await?;
+    limit_super_frames(link, index).await;
+    Ok(index)
 }
 
 async fn give_addresses(inside: &Link, index: u32, plug: &Plug) -> Result<(), SandboxError> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::documents::{ClaimDocument, EndpointDocument, NetworkDocument, NodeDocument};
+use super::documents::{ClaimDocument, EndpointDocument, NetworkDocument, NodeDocument, PoolDocument};
 use super::{CatalogError, Claim, Key, decode, keys};
 use crate::ipam::Lease;
 use crate::model::Id;
@@ -18,6 +18,8 @@ pub struct Contents {
     pub nodes: Vec<NodeDocument>,
     /// The networks.
     pub networks: Vec<NetworkDocument>,
+    /// The pools that container engines have asked for.
+    pub pools: Vec<PoolDocument>,
     /// The endpoints of all networks, by network.
     pub endpoints: Vec<EndpointDocument>,
     /// What does not fit together. Transactions leave nothing of the kind; hands and bugs may.
@@ -86,6 +88,12 @@ pub(in crate::store) fn read<'a>(
                 let network: NetworkDocument = decode(key, bytes)?;
                 let at_home = network.id.to_string() == *id;
                 contents.networks.push(network);
+                at_home
+            }
+            ["pools", ..] => {
+                let pool: PoolDocument = decode(key, bytes)?;
+                let at_home = keys::pool(pool.net) == *key;
+                contents.pools.push(pool);
                 at_home
             }
             ["endpoints", network, id] => {

@@ -3,7 +3,7 @@
 //! A field that is added, or that means something new, makes a new version; a build that does not know it must not
 //! guess. Older versions are read for as long as there are stores that have them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -17,8 +17,8 @@ use super::envelope::{Document, moment, text};
 use super::{CatalogError, Claim, Key, keys};
 use crate::ipam::{Holder, Lease, Policy, PoolSpec, UlaPrefix};
 use crate::model::{
-    Driver, Endpoint, EndpointState, Id, IfName, Interface, Name, Network, PublishRequest, Sandbox, Subnet,
-    parse_options,
+    Driver, Endpoint, EndpointState, Id, IfName, Interface, Name, Network, PortsBy, PublishRequest, Sandbox,
+    Subnet, parse_options,
 };
 use crate::sandbox::{Birth, NetnsId};
 
@@ -46,6 +46,22 @@ pub struct NodeDocument {
     pub ula: UlaPrefix,
 }
 
+/// A pool of addresses that a container engine has asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolDocument {
+    /// The subnet; no other pool of the store has it.
+    pub net: IpNet,
+    /// Where addresses are chosen from, if not from all of `net`.
+    pub range: Option<IpNet>,
+    /// How often it was asked for, and must be given back.
+    pub times: u32,
+    /// The gateway, once the engine has asked for it.
+    pub gateway: Option<IpAddr>,
+    /// The addresses that are out and no network has to account for.
+    pub out: BTreeSet<IpAddr>,
+}
+
 /// A network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,6 +82,9 @@ pub struct NetworkDocument {
     pub internal: bool,
     /// IPv4 first.
     pub subnets: Vec<SubnetDocument>,
+    /// `Some`: a container engine has made it; version 1 has none.
+    #[serde(default)]
+    pub engine: Option<PortsBy>,
     /// The options as they were given.
     pub options: BTreeMap<String, String>,
     /// Labels.
@@ -155,7 +174,10 @@ macro_rules! documents {
     )*};
 }
 
-documents!(ClaimDocument "claim" 1, NodeDocument "node" 1, NetworkDocument "network" 1, EndpointDocument "endpoint" 3);
+documents!(
+    ClaimDocument "claim" 1, NodeDocument "node" 1, PoolDocument "pool" 1, NetworkDocument "network" 2,
+    EndpointDocument "endpoint" 3
+);
 
 impl NetworkDocument {
     /// The document of a network that is not being removed.
@@ -177,6 +199,7 @@ impl NetworkDocument {
             mtu: network.mtu,
             internal: network.internal,
             subnets: network.subnets.iter().map(subnet).collect(),
+            engine: network.engine,
             options: network.given_options.clone(),
             labels: network.labels.clone(),
             created: network.created,
@@ -211,6 +234,7 @@ impl NetworkDocument {
             subnets: self.subnets.iter().map(subnet).collect(),
             options: options.segment,
             gateway: options.gateway(self.driver, self.internal)?,
+            engine: self.engine,
             given_options: self.options.clone(),
             labels: self.labels.clone(),
             created: self.created,

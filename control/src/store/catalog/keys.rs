@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use weft_dataplane::wire::MacAddr;
 
 use crate::model::{Id, Name};
@@ -47,6 +48,10 @@ pub(super) fn address(network: Id, address: IpAddr) -> Key {
 
 pub(super) fn mac(network: Id, mac: MacAddr) -> Key {
     key(&[&"macs", &network, &mac])
+}
+
+pub(super) fn pool(net: IpNet) -> Key {
+    key(&[&"pools", &net.addr(), &net.prefix_len()])
 }
 
 fn key(segments: &[&dyn Display]) -> Key {

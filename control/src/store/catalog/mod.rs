@@ -4,6 +4,7 @@
 //! nodes/NAME                          who this host is
 //! networks/ID                         a network
 //! endpoints/NETWORK/ID                an endpoint
+//! pools/IP/LENGTH                     a pool of addresses that a container engine has asked for
 //! names/networks/NAME                 claim: which network has the name
 //! names/endpoints/NETWORK/NAME        claim: which endpoint has it
 //! segments/N  vnis/N                  claim: which network has the number
@@ -39,9 +40,11 @@ pub(in crate::store) use audit::read;
 pub use audit::{Contents, Stray};
 pub use error::{CatalogError, Claim};
 
+use ipnet::IpNet;
+
 use super::{Key, Prefix, Store, StoreError, Transaction};
 use crate::model::{Id, Name};
-use documents::{EndpointDocument, NetworkDocument, NodeDocument};
+use documents::{EndpointDocument, NetworkDocument, NodeDocument, PoolDocument};
 pub use envelope::{Document, decode, encode};
 
 /// How often a change is tried again when others were faster. Each time somebody has got on, so the limit is for bugs.
@@ -94,6 +97,29 @@ impl Catalog {
         let value = encode(&key, node)?;
         self.store.put(&key, value)?;
         Ok(())
+    }
+
+    /// Notes what has become of a pool; its only writer is the host that lends it.
+    ///
+    /// # Errors
+    /// What the store says; nothing has changed.
+    pub fn put_pool(&self, pool: &PoolDocument) -> Result<(), CatalogError> {
+        let key = keys::pool(pool.net);
+        let value = encode(&key, pool)?;
+        self.store.put(&key, value)?;
+        Ok(())
+    }
+
+    /// Forgets the pool of this subnet. No error if there is none.
+    ///
+    /// # Errors
+    /// What the store says; nothing has changed.
+    pub fn remove_pool(&self, net: IpNet) -> Result<(), CatalogError> {
+        let key = keys::pool(net);
+        self.retry(&key, || {
+            let Some(entry) = self.store.get(&key)? else { return Ok(()) };
+            Ok(self.store.commit(&Transaction::new().remove(&entry)).map(drop)?)
+        })
     }
 
     /// Enters a network with its name, segment and VNI.

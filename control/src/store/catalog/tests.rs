@@ -41,6 +41,7 @@ pub(in crate::store) fn network(n: u8) -> NetworkDocument {
         policy: Policy::Serial,
     };
     NetworkDocument {
+        engine: None,
         id: id(n),
         name: name(&format!("net{n}")),
         driver: Driver::Overlay,
@@ -277,7 +278,7 @@ fn a_newer_document_is_refused_and_kept() {
     let catalog = catalog();
     catalog.create_network(&network(1)).unwrap();
     let key = keys::network(id(1));
-    let newer = br#"{"kind":"network","version":2,"body":{"colour":"red"}}"#.to_vec();
+    let newer = br#"{"kind":"network","version":3,"body":{"colour":"red"}}"#.to_vec();
     catalog.store().put(&key, newer.clone()).unwrap();
     let errors = [
         catalog.load().unwrap_err(),
@@ -286,10 +287,10 @@ fn a_newer_document_is_refused_and_kept() {
         catalog.create_endpoint(&endpoint(1, 3, 3)).unwrap_err(),
     ];
     for error in errors {
-        assert!(matches!(error, CatalogError::Newer { found: 2, known: 1, .. }), "{error}");
+        assert!(matches!(error, CatalogError::Newer { found: 3, known: 2, .. }), "{error}");
         let text = Problem::from(error).to_string();
         assert!(text.ends_with(
-            "has version 2, this build knows up to 1; it was left as it is: install the newer weft"
+            "has version 3, this build knows up to 2; it was left as it is: install the newer weft"
         ));
     }
     assert_eq!(catalog.store().get(&key).unwrap().unwrap().value[..], newer);

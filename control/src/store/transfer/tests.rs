@@ -74,8 +74,8 @@ fn an_import_is_checked_whole_before_anything_is_written() {
     let newer = refused(&good.replacen("\"version\": 1", "\"version\": 2", 1));
     assert!(newer.starts_with("the export has version 2, this build knows up to 1; "), "{newer}");
     let document =
-        refused(&good.replacen(r#""kind":"network","version":1"#, r#""kind":"network","version":2"#, 1));
-    assert!(document.contains("has version 2, this build knows up to 1"), "{document}");
+        refused(&good.replacen(r#""kind":"network","version":2"#, r#""kind":"network","version":3"#, 1));
+    assert!(document.contains("has version 3, this build knows up to 2"), "{document}");
     let claim = refused(&good.replace("vnis/4097", "vnis/4999"));
     assert!(claim.starts_with("the export contradicts itself: "), "{claim}");
     let unknown = refused(&good.replace("vnis/4097", "colours/red"));
