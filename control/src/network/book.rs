@@ -3,36 +3,25 @@
 //! What connecting asks of it takes a logarithm of what is there: ports, MACs and sandboxes have indexes, which is why
 //! networks and endpoints come and go through the few functions that keep them.
 
+mod endpoints;
+mod record;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use weft_dataplane::gateway::GatewaySpec;
 use weft_dataplane::tables::{PortId, PortKind, PortSpec, SegmentId, SegmentSpec, TablesSpec};
-use weft_dataplane::wire::{MacAddr, Prefix, Vni};
+use weft_dataplane::wire::{Prefix, Vni};
 
 use super::lent::Lent;
 use super::plane::ServedPort;
 use super::ports::{self, PortIndex};
 use super::recover::Troubles;
 use super::{NetworkError, leg};
-use crate::ipam::Pool;
-use crate::model::{Endpoint, EndpointState, Id, IfName, Interface, Name, Network, Subnet};
+use crate::model::{Endpoint, Id, IfName, Interface, Name, Network, Subnet};
 use crate::sandbox::NetnsId;
-
-/// A network with its addresses and endpoints.
-#[derive(Debug)]
-pub(super) struct Record {
-    pub(super) network: Network,
-    /// One for each of the network's subnets, in their order.
-    pub(super) pools: Vec<Pool>,
-    /// The port of the host's leg, once it has one.
-    pub(super) host: Option<PortId>,
-    /// Whether it is being removed.
-    pub(super) closed: bool,
-    endpoints: BTreeMap<Name, Endpoint>,
-    macs: HashMap<MacAddr, Name>,
-}
+pub(super) use record::Record;
+use record::one_by_id;
 
 /// All networks.
 #[derive(Debug, Default)]
@@ -119,84 +108,6 @@ impl Book {
         network.vni.into_iter().for_each(|vni| drop(self.vnis.remove(&vni)));
     }
 
-    /// Enters an endpoint, whose addresses the network's pools have given out.
-    pub(super) fn insert_endpoint(&mut self, network: &Name, endpoint: Endpoint) {
-        let Some(record) = self.networks.get_mut(network) else { return };
-        if let Some(interface) = &endpoint.interface {
-            record.macs.insert(interface.mac, endpoint.name.clone());
-            self.ports.insert(interface.port, (network.clone(), endpoint.name.clone()));
-        }
-        record.endpoints.insert(endpoint.name.clone(), endpoint.clone());
-        self.index(network, &endpoint);
-        self.endpoints += 1;
-    }
-
-    /// Takes out an endpoint and frees its addresses.
-    pub(super) fn remove_endpoint(&mut self, network: &Name, name: &Name) {
-        let Some(record) = self.networks.get_mut(network) else { return };
-        let Some(endpoint) = record.endpoints.remove(name) else { return };
-        if let Some(interface) = &endpoint.interface {
-            record.release(&interface.addresses, endpoint.id);
-            record.macs.remove(&interface.mac);
-        }
-        self.endpoints -= 1;
-        self.unindex(network, &endpoint);
-        self.troubles.settle(endpoint.id);
-        self.relayed.remove(&endpoint.id);
-        self.offered.remove(&endpoint.id);
-        if let Some(interface) = &endpoint.interface {
-            self.ports.remove(&interface.port);
-            self.serving.remove(&interface.port);
-            self.spent.remove(&interface.port);
-        }
-    }
-
-    /// Enters what an endpoint publishes and where it stands, which may change while it is there. An offered one stands
-    /// nowhere yet.
-    fn index(&mut self, network: &Name, endpoint: &Endpoint) {
-        self.published.insert(network, endpoint);
-        if endpoint.state == EndpointState::Offered {
-            let round = self.troubles.round();
-            self.offered.entry(endpoint.id).or_insert(round);
-        } else if let Some(interface) = &endpoint.interface {
-            self.sandboxes.entry(endpoint.sandbox.key).or_default().push(interface.clone());
-        }
-    }
-
-    fn unindex(&mut self, network: &Name, endpoint: &Endpoint) {
-        self.published.remove(network, endpoint);
-        let Some(interface) = &endpoint.interface else { return };
-        let Some(inside) = self.sandboxes.get_mut(&endpoint.sandbox.key) else { return };
-        inside.retain(|other| other.port != interface.port);
-        if inside.is_empty() {
-            self.sandboxes.remove(&endpoint.sandbox.key);
-        }
-    }
-
-    /// Changes an endpoint in what it has not claimed: state, sandbox, interface name, routes, published ports.
-    pub(super) fn change_endpoint(
-        &mut self,
-        network: &Name,
-        name: &Name,
-        change: impl FnOnce(&mut Endpoint),
-    ) {
-        let known = self.networks.get(network).and_then(|record| record.endpoints.get(name));
-        let Some(mut endpoint) = known.cloned() else { return };
-        self.unindex(network, &endpoint);
-        change(&mut endpoint);
-        if endpoint.state != EndpointState::Offered {
-            self.offered.remove(&endpoint.id);
-        }
-        self.index(network, &endpoint);
-        let record = self.networks.get_mut(network);
-        record.into_iter().for_each(|record| drop(record.endpoints.insert(name.clone(), endpoint.clone())));
-    }
-
-    /// Says that an endpoint is connected.
-    pub(super) fn attached(&mut self, network: &Name, name: &Name) {
-        self.change_endpoint(network, name, |endpoint| endpoint.state = EndpointState::Attached);
-    }
-
     /// Every endpoint with its network.
     pub(super) fn endpoints(&self) -> impl Iterator<Item = (&Record, &Endpoint)> {
         self.networks.values().flat_map(|record| record.endpoints.values().map(move |e| (record, e)))
@@ -255,18 +166,6 @@ impl Book {
         self.last_port = self.last_port.max(port.0);
     }
 
-    /// Gives an endpoint's interface another port.
-    pub(super) fn renumber(&mut self, network: &Name, name: &Name, port: PortId) {
-        let known = self.networks.get(network).and_then(|record| record.endpoints.get(name));
-        let Some(old) = known.and_then(Endpoint::port) else { return };
-        self.change_endpoint(network, name, |endpoint| {
-            endpoint.interface.iter_mut().for_each(|interface| interface.port = port);
-        });
-        self.spent.remove(&old);
-        self.ports.remove(&old);
-        self.ports.insert(port, (network.clone(), name.clone()));
-    }
-
     /// The name of the network that has this VNI.
     pub(super) fn with_vni(&self, vni: Vni) -> Option<&Name> {
         self.vnis.get(&vni)
@@ -300,54 +199,6 @@ impl Book {
     }
 }
 
-impl Record {
-    /// A network without endpoints.
-    pub(super) fn new(network: Network, pools: Vec<Pool>) -> Self {
-        let host = None;
-        Self { network, pools, host, closed: false, endpoints: BTreeMap::new(), macs: HashMap::new() }
-    }
-
-    /// Its endpoints, by name.
-    pub(super) fn endpoints(&self) -> impl ExactSizeIterator<Item = &Endpoint> {
-        self.endpoints.values()
-    }
-
-    /// The endpoint of this name.
-    pub(super) fn named(&self, name: &Name) -> Option<&Endpoint> {
-        self.endpoints.get(name)
-    }
-
-    /// The endpoint of exactly this identity.
-    pub(super) fn with_id(&self, id: Id) -> Option<&Endpoint> {
-        self.endpoints.values().find(|endpoint| endpoint.id == id)
-    }
-
-    /// The endpoint that has this MAC.
-    pub(super) fn with_mac(&self, mac: MacAddr) -> Option<&Name> {
-        self.macs.get(&mac)
-    }
-
-    /// The endpoint that `key` names: by name, by id, or by the first digits of an id (12 or more).
-    pub(super) fn endpoint(&self, key: &str) -> Result<&Endpoint, NetworkError> {
-        let by_name = Name::new(key).ok().and_then(|name| self.endpoints.get(&name));
-        if let Some(endpoint) = by_name {
-            return Ok(endpoint);
-        }
-        let by_id = one_by_id(key, self.endpoints.values(), |endpoint| endpoint.id);
-        let network = Some(self.network.name.clone());
-        by_id.ok_or_else(|| NetworkError::NoEndpoint { key: key.into(), network })
-    }
-
-    /// Frees those of `addresses` that the endpoint `holder` has.
-    pub(super) fn release(&mut self, addresses: &[IpNet], holder: Id) {
-        for pool in &mut self.pools {
-            for address in addresses {
-                pool.release(address.addr(), holder);
-            }
-        }
-    }
-}
-
 /// The gateway of a network that has one.
 fn gateway(network: &Network, host: Option<PortId>) -> Option<GatewaySpec> {
     let options = network.gateway?;
@@ -356,14 +207,4 @@ fn gateway(network: &Network, host: Option<PortId>) -> Option<GatewaySpec> {
     };
     let subnets = network.subnets.iter().filter_map(subnet).collect();
     Some(GatewaySpec { subnets, nat: options.nat, filtering: options.filtering, host })
-}
-
-/// The item whose id `key` is, or begins: at least the digits that tables show, since a short name may well be
-/// hexadecimal and must not hit somebody else's id.
-fn one_by_id<'a, T>(
-    key: &str,
-    mut items: impl Iterator<Item = &'a T>,
-    id: impl Fn(&T) -> Id,
-) -> Option<&'a T> {
-    if key.len() < Id::SHORT_LEN { None } else { items.find(|item| id(item).starts_with(key)) }
 }

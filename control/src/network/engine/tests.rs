@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::*;
+use crate::model::{Name, PublishRequest};
 use crate::network::PoolRequest;
 use crate::network::fake::{FakePlane, Refuse};
 use crate::reconcile::Step;
@@ -244,6 +245,36 @@ fn what_a_dead_container_had_goes_to_the_next() {
     let endpoint = host.manager.offer(NETWORK, &next).unwrap();
     assert_eq!(endpoint.addresses()[0].to_string(), "10.7.0.2/24");
     assert!(!host.manager.survey(false).iter().any(|step| matches!(step, Step::Release(..))));
+}
+
+#[test]
+fn names_are_learned_later_and_everything_goes_on_under_them() {
+    let host = Host::with_network(&[], PortsBy::Weft);
+    let offered = host.offer();
+    host.join();
+    host.manager.program(NETWORK, ENDPOINT, &published("8080:80")).unwrap();
+    let (blue, c1) = (Name::new("blue").unwrap(), Name::new("c1").unwrap());
+    for _ in 0..2 {
+        host.manager.name_network(NETWORK, &blue).unwrap();
+        host.manager.name_endpoint(NETWORK, ENDPOINT, &c1).unwrap();
+    }
+    let other = NetworkRequest::new(Name::new("red").unwrap());
+    let red = host.manager.create(&other).unwrap().network;
+    let taken = host.manager.name_network(red.id, &blue).unwrap_err();
+    assert_eq!(taken.code(), Code::Conflict);
+    let host = host.restarted();
+    assert_eq!(host.manager.network("blue").unwrap().endpoints[0].name, c1);
+    assert_eq!(host.manager.doctor(), []);
+    host.take(&offered, "eth0");
+    assert!(host.manager.settle(NETWORK, ENDPOINT));
+    let twice = Offer { id: Id::from_bytes([0xcc; 32]), ..wanted("10.7.0.2/24") };
+    let error = host.manager.offer(NETWORK, &twice).unwrap_err();
+    assert!(error.to_string().contains("'c1'"), "{error}");
+    host.manager.withdraw(NETWORK, ENDPOINT).unwrap();
+    assert!(host.plane.world(|world| world.reserved.is_empty() && world.ports().is_empty()));
+    host.manager.offer(NETWORK, &twice).unwrap();
+    host.manager.abandon_network(NETWORK).unwrap();
+    assert!(host.manager.network("docker-aaaaaaaaaaaa").is_err());
 }
 
 #[test]

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::error::{Code, Explain};
-use crate::model::PortsBy;
+use crate::ipam::overlaps;
+use crate::model::{Name, PortsBy};
 use crate::network::fake::FakePlane;
 use crate::network::{EndpointRequest, EngineNetwork, NetworkRequest};
 use crate::store::{Catalog, MemoryStore};

@@ -48,6 +48,22 @@ impl Catalog {
         Ok(transaction)
     }
 
+    /// Writes `value` over `entry`, and claims what its owner has now and did not have before, and no more.
+    pub(super) fn rename(
+        &self,
+        entry: &Entry,
+        value: Vec<u8>,
+        before: Vec<(Key, Claim)>,
+        after: Vec<(Key, Claim)>,
+        owner: ClaimDocument,
+    ) -> Result<(), CatalogError> {
+        let gone = before.iter().filter(|claim| !after.contains(claim)).cloned().collect();
+        let new = after.iter().filter(|claim| !before.contains(claim)).cloned().collect();
+        let written = Transaction::new().expect(entry.key.clone(), entry).put(entry.key.clone(), value);
+        let transaction = self.unclaim(written, gone, owner.owner)?;
+        self.claim(transaction, new, owner)
+    }
+
     /// Does `work` again when somebody changed `key`, or another key that it had read, in the meantime.
     pub(super) fn retry<T>(
         &self,

@@ -132,6 +132,32 @@ impl Catalog {
         self.claim(transaction, network.claims(), network.claim())
     }
 
+    /// Gives a network another name.
+    ///
+    /// # Errors
+    /// [`CatalogError::Taken`], [`CatalogError::NoNetwork`], or what the store says; nothing has changed.
+    pub fn rename_network(&self, id: Id, name: &Name) -> Result<(), CatalogError> {
+        self.retry(&keys::network(id), || {
+            let (entry, before) = self.network(id)?;
+            let after = NetworkDocument { name: name.clone(), ..before.clone() };
+            self.rename(&entry, encode(&entry.key, &after)?, before.claims(), after.claims(), after.claim())
+        })
+    }
+
+    /// Gives an endpoint another name.
+    ///
+    /// # Errors
+    /// [`CatalogError::Taken`], [`CatalogError::NoEndpoint`], or what the store says; nothing has changed.
+    pub fn rename_endpoint(&self, network: Id, id: Id, name: &Name) -> Result<(), CatalogError> {
+        let key = keys::endpoint(network, id);
+        self.retry(&key, || {
+            let entry = self.store.get(&key)?.ok_or(CatalogError::NoEndpoint { id })?;
+            let before: EndpointDocument = decode(&key, &entry.value)?;
+            let after = EndpointDocument { name: name.clone(), ..before.clone() };
+            self.rename(&entry, encode(&key, &after)?, before.claims(), after.claims(), after.claim())
+        })
+    }
+
     /// Lets no endpoint be added to a network any more. No error if that is so already.
     ///
     /// # Errors
