@@ -81,6 +81,13 @@ impl Lent {
         self.pools.values().map(|pool| pool.net)
     }
 
+    /// The part of one of `nets` that addresses are to come from, if a pool says so; IPv4 first.
+    pub(super) fn range_of(&self, nets: &[IpNet]) -> Option<IpNet> {
+        let ranges =
+            self.pools.values().filter(|pool| nets.contains(&pool.net)).filter_map(|pool| pool.range);
+        ranges.min_by_key(|range| range.addr().is_ipv6())
+    }
+
     fn pool(&self, id: &str) -> Result<&PoolDocument, NetworkError> {
         self.pools.get(id).ok_or_else(|| NetworkError::NoPool { id: id.to_owned() })
     }

@@ -131,6 +131,19 @@ fn an_address_that_nobody_comes_to_use_is_free_again() {
 }
 
 #[test]
+fn addresses_come_from_the_part_that_was_asked_for_with_the_pool() {
+    let (manager, _) = host();
+    let range = Some("10.7.0.128/25".parse().unwrap());
+    let pool = manager.request_pool(&PoolRequest { range, ..wanted("10.7.0.0/24") }).unwrap().id;
+    assert_eq!(manager.request_address(&pool, None, true).unwrap().addr(), ip("10.7.0.1"));
+    assert_eq!(manager.request_address(&pool, None, false).unwrap().addr(), ip("10.7.0.128"));
+    let mut request = NetworkRequest::new(Name::new("multinet").unwrap());
+    request.subnets = vec!["10.7.0.0/24".parse().unwrap()];
+    manager.adopt_network(NETWORK, &EngineNetwork { request, ports: PortsBy::Weft }).unwrap();
+    assert_eq!(manager.request_address(&pool, None, false).unwrap().addr(), ip("10.7.0.129"));
+}
+
+#[test]
 fn an_engine_takes_its_network_down_in_its_own_order() {
     let (manager, store) = host();
     let pool = network(&manager);
