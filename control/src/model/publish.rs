@@ -30,7 +30,7 @@ pub enum Protocol {
 }
 
 /// A range of ports to publish, as asked for: `[IP:]HOST:CONTAINER[/PROTOCOL]`, `HOST` and `CONTAINER` being ports or
-/// ranges of one length. Without `HOST`, or with 0, Weft chooses.
+/// ranges of one length. Without `HOST`, or with 0, Weft chooses; of a range of `HOST` for one `CONTAINER` it takes one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PublishRequest {
@@ -118,6 +118,30 @@ impl PublishRequest {
         ports.chunk_by(follows).filter_map(request).collect()
     }
 
+    /// What asks for one port of an endpoint: behind one of `host`, or behind whichever port is free. `None` for a port 0
+    /// and for a range that is empty.
+    #[must_use]
+    pub fn one(
+        address: Option<IpAddr>,
+        host: Option<RangeInclusive<u16>>,
+        container: u16,
+        protocol: Protocol,
+    ) -> Option<Self> {
+        let possible = host.as_ref().is_none_or(|range| *range.start() > 0 && !range.is_empty());
+        (possible && container > 0).then_some(Self {
+            address,
+            host,
+            container: container..=container,
+            protocol,
+        })
+    }
+
+    /// Where the host's ports are chosen from that are not fixed.
+    #[must_use]
+    pub fn choices(&self) -> RangeInclusive<u16> {
+        self.host.clone().unwrap_or(EPHEMERAL)
+    }
+
     /// How many ports that is.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -126,7 +150,8 @@ impl PublishRequest {
 
     /// The ports one by one; one whose host port is 0 is still to be chosen.
     pub fn mappings(&self) -> impl Iterator<Item = PortMapping> {
-        let first = self.host.as_ref().map(|range| *range.start());
+        let fixed = self.host.as_ref().filter(|host| host.len() == self.container.len());
+        let first = fixed.map(|range| *range.start());
         (0..).zip(self.container.clone()).map(move |(n, container)| PortMapping {
             address: self.address,
             host: first.map_or(0, |first| first + n),
@@ -191,7 +216,8 @@ impl FromStr for PublishRequest {
             host => Some(range(host)?),
         };
         let container = range(container)?;
-        if let Some(host) = host.as_ref().filter(|host| host.len() != container.len()) {
+        if let Some(host) = host.as_ref().filter(|host| host.len() != container.len() && container.len() > 1)
+        {
             let (host, container) = (host.len(), container.len());
             return Err(PublishError::Lengths { text: text.to_owned(), host, container });
         }
@@ -326,7 +352,9 @@ impl Explain for PublishError {
             Self::Address { .. } => "give one of this host, such as 192.0.2.1 or [2001:db8::1]".into(),
             Self::Port { .. } => "give a number from 1 to 65535, or a range such as 8000-8010".into(),
             Self::Backwards { .. } => "give the smaller port first".into(),
-            Self::Lengths { .. } => "give ranges of one length, or no port of the host".into(),
+            Self::Lengths { .. } => {
+                "give ranges of one length, one port of the endpoint, or none of the host".into()
+            }
             Self::Protocol { .. } => "use tcp or udp".into(),
         })
     }

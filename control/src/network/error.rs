@@ -12,7 +12,7 @@ use super::{
 };
 use crate::error::{Code, Explain};
 use crate::ipam::IpamError;
-use crate::model::{Driver, EPHEMERAL, Name, NameError, OptionError, PUBLISH_MAX, PortMapping};
+use crate::model::{Driver, Name, NameError, OptionError, PUBLISH_MAX, PortMapping};
 use crate::store::TransferError;
 use crate::store::catalog::CatalogError;
 
@@ -245,8 +245,13 @@ pub enum NetworkError {
     #[error("there are as many published ports as there can be")]
     TooManyPublished,
     /// Every port that could have been chosen is taken.
-    #[error("every port of the host from {} to {} is taken", EPHEMERAL.start(), EPHEMERAL.end())]
-    NoFreePort,
+    #[error("every port of the host from {from} to {to} is taken")]
+    NoFreePort {
+        /// The first.
+        from: u16,
+        /// The last.
+        to: u16,
+    },
     /// No pool of this name was lent.
     #[error("there is no pool '{id}'")]
     NoPool {
@@ -337,7 +342,7 @@ impl Explain for NetworkError {
             | Self::TooManyPublished
             | Self::TooManyPools
             | Self::PoolExhausted { .. }
-            | Self::NoFreePort
+            | Self::NoFreePort { .. }
             | Self::TooManyCaptures
             | Self::OutOfIds
             | Self::Closing => Code::Exhausted,
@@ -391,7 +396,7 @@ impl Explain for NetworkError {
             }
             Self::TooManyPorts { .. } => format!("publish at most {PUBLISH_MAX}"),
             Self::TooManyAliases { .. } => format!("give at most {ALIASES_MAX}"),
-            Self::TooManyPublished | Self::NoFreePort => {
+            Self::TooManyPublished | Self::NoFreePort { .. } => {
                 "disconnect an endpoint that publishes some first".into()
             }
             Self::NoPool { .. } => "create the network again".into(),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use weft_dataplane::nat::Published;
 use weft_dataplane::tables::PUBLISHED_MAX;
@@ -140,12 +141,13 @@ impl Manager {
             }
         }
         let mut ports = Vec::new();
-        for mapping in publish.iter().flat_map(PublishRequest::mappings) {
+        let wanted = publish.iter().flat_map(|asked| asked.mappings().map(|one| (one, asked.choices())));
+        for (mapping, choices) in wanted {
             if let Some(address) = mapping.address.filter(|_| places(endpoint, &mapping).is_empty()) {
                 return Err(NetworkError::NoFamily { address, network: network.name.clone() });
             }
             let mapping = match mapping.host {
-                0 => self.choose(book, endpoint, mapping, &named)?,
+                0 => self.choose(book, endpoint, mapping, &choices, &named)?,
                 _ => self.plane.reserve(endpoint, &mapping).map(|()| mapping)?,
             };
             named.push(mapping);
@@ -154,17 +156,20 @@ impl Manager {
         Ok(ports)
     }
 
-    /// Reserves `mapping` on the first host port, from a random one up, that neither an endpoint nor a process has.
+    /// Reserves `mapping` on the first host port of `choices` that neither an endpoint nor a process has: from a random one
+    /// up, unless somebody named the range.
     fn choose(
         &self,
         book: &Book,
         endpoint: &Endpoint,
         mapping: PortMapping,
+        choices: &RangeInclusive<u16>,
         own: &[PortMapping],
     ) -> Result<PortMapping, NetworkError> {
-        let count = EPHEMERAL.len();
-        let start = usize::from(u16::from_ne_bytes(random()?)) % count;
-        for host in EPHEMERAL.cycle().skip(start).take(count) {
+        let count = choices.len();
+        let start =
+            if *choices == EPHEMERAL { usize::from(u16::from_ne_bytes(random()?)) % count } else { 0 };
+        for host in choices.clone().cycle().skip(start).take(count) {
             let candidate = PortMapping { host, ..mapping };
             let ours = own.iter().any(|other| other.overlaps(&candidate));
             if ours || book.published.owner(&candidate).is_some() {
@@ -176,7 +181,7 @@ impl Manager {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(NetworkError::NoFreePort)
+        Err(NetworkError::NoFreePort { from: *choices.start(), to: *choices.end() })
     }
 
     /// Reserves what an endpoint on record has published, and relays to it.

@@ -133,6 +133,7 @@ Publishing (-p):
   8080:80               port 80 of the endpoint is port 8080 of this host, on every address
   127.0.0.1:5353:53/udp on one address only; IPv6 in brackets: [::1]:8080:80
   8000-8010:80-90       a range; both have the same length
+  8000-8010:80          one of these ports of this host, whichever is free
   :80                   a free port of this host; 'weft port ls' says which";
 
 #[derive(Debug, Args)]

@@ -35,6 +35,13 @@ fn every_form_of_docker_is_understood() {
     let (ranges, canonical) = told("8000-8002:80-82/udp");
     assert_eq!(ranges, ["*:8000/udp>80", "*:8001/udp>81", "*:8002/udp>82"]);
     assert_eq!(canonical, "8000-8002:80-82/udp");
+    let (one, canonical) = told("127.0.0.1:8000-8010:80");
+    assert_eq!(
+        (one.as_slice(), canonical.as_str()),
+        (["127.0.0.1:0/tcp>80".to_owned()].as_slice(), "127.0.0.1:8000-8010:80/tcp")
+    );
+    assert_eq!(parse("8000-8010:80").unwrap().choices(), 8000..=8010);
+    assert_eq!(parse(":80").unwrap().choices(), EPHEMERAL);
     assert_eq!(told("80-81").0, ["*:0/tcp>80", "*:0/tcp>81"]);
     assert_eq!(parse("1-65535:1-65535").unwrap().mappings().count(), 65_535);
 }
@@ -63,7 +70,7 @@ fn nonsense_is_refused_by_name() {
         ("80-:80", "'' is no port"),
         ("http:80", "'http' is no port"),
         ("90-80:90-80", "'90-80' ends before"),
-        ("8000-8010:80", "11 ports of the host for 1 of the endpoint"),
+        ("8000-8010:80-81", "11 ports of the host for 2 of the endpoint"),
         ("80:80/sctp", "the protocol 'sctp'"),
         ("80:80/TCP", "the protocol 'TCP'"),
         ("80:80/", "the protocol ''"),
@@ -127,4 +134,14 @@ proptest! {
             prop_assert_eq!(again, chosen);
         }
     }
+}
+
+#[test]
+fn one_port_is_asked_for_without_text() {
+    let one = |host, container| PublishRequest::one(None, host, container, Protocol::Udp);
+    assert_eq!(one(Some(9000..=9001), 90), parse("9000-9001:90/udp").ok());
+    assert_eq!(one(Some(9000..=9000), 90), parse("9000:90/udp").ok());
+    assert_eq!(one(None, 90), parse(":90/udp").ok());
+    let backwards = std::ops::RangeInclusive::new(9001, 9000);
+    assert_eq!([one(None, 0), one(Some(0..=5), 90), one(Some(backwards), 90)], [None, None, None]);
 }

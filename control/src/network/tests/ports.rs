@@ -110,7 +110,7 @@ fn a_port_that_nobody_names_is_chosen() {
     assert_eq!(hosts[..2], [60_998, 60_999], "neither a process nor the same request has it");
     assert!(EPHEMERAL.contains(&hosts[2]));
     let error = manager.connect("blue", &publishing("late", &["80"])).unwrap_err();
-    assert!(matches!(error, NetworkError::NoFreePort), "{error}");
+    assert!(matches!(error, NetworkError::NoFreePort { from: 49_153, to: 60_999 }), "{error}");
     assert_eq!(plane.world(|world| world.reserved.len()), 1);
     plane.world(|world| world.taken.clear());
     let chosen: std::collections::BTreeSet<u16> = (0..20)
@@ -118,6 +118,19 @@ fn a_port_that_nobody_names_is_chosen() {
         .collect();
     assert_eq!(chosen.len(), 20, "each has its own");
     assert!(chosen.iter().all(|port| EPHEMERAL.contains(port)));
+}
+
+#[test]
+fn of_a_range_for_one_port_the_first_free_one_is_taken() {
+    let (manager, plane) = blue();
+    plane.world(|world| world.taken = publishing("x", &["9000:1"]).publish[0].mappings().collect());
+    let host = |name: &str, port: &str| {
+        manager.connect("blue", &publishing(name, &[port])).map(|(_, endpoint, _)| endpoint.ports[0].host)
+    };
+    assert_eq!(host("a", "9000-9002:80").unwrap(), 9001);
+    assert_eq!(host("b", "9000-9002:80").unwrap(), 9002);
+    let error = host("c", "9000-9002:80").unwrap_err();
+    assert_eq!(error.to_string(), "every port of the host from 9000 to 9002 is taken");
 }
 
 #[test]
