@@ -166,7 +166,8 @@ impl Lab {
         let here = text(self.directory.path());
         let mut command = Command::new(&self.weft);
         let places = [format!("state_dir=\"{here}/state\""), format!("run_dir=\"{here}/run\"")];
-        command.arg("daemon").args(["--set", &places[0], "--set", &places[1]]).env_clear();
+        command.arg("daemon").args(["--set", &places[0], "--set", &places[1]]);
+        command.env_clear().env("WEFT_DOCKER_PLUGIN", "false");
         let mut daemon = Daemon::start(&self.host, command, self.directory.path().join("log"))?;
         let (client, runtime) = (&self.client, &self.runtime);
         daemon.ready("the daemon is ready", || runtime.block_on(client.status()).ok().filter(|s| s.ready))?;

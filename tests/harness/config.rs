@@ -15,6 +15,8 @@ pub struct Config {
     pub mode: Option<&'static str>,
     /// `dataplane.workers`; the daemon chooses when absent.
     pub workers: Option<u8>,
+    /// `docker.plugin`: this machine has one socket for it, which daemons under test leave alone unless told otherwise.
+    pub docker: bool,
     /// Lines put before every table.
     pub top: String,
     /// Lines put into the table `[underlay]`.
@@ -45,6 +47,7 @@ impl Config {
         if let Some(workers) = self.workers {
             text += &format!("[dataplane]\nworkers = {workers}\n");
         }
+        text += &format!("[docker]\nplugin = {}\n", self.docker);
         for peer in &self.peers {
             text += &format!("\n[[peer]]\naddress = \"{peer}\"\n");
         }

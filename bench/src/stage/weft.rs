@@ -100,7 +100,7 @@ impl Weft {
         let written = std::fs::write(&file, places + settings);
         written.map_err(LabError::io(format!("write {}", file.display())))?;
         let mut command = Command::new(executable);
-        command.arg("daemon").arg("--config").arg(&file).env_clear();
+        command.arg("daemon").arg("--config").arg(&file).env_clear().env("WEFT_DOCKER_PLUGIN", "false");
         let mut daemon = Daemon::start(&host.ns, command, directory.path().join("log"))?;
         let api = format!("unix://{here}/run/weft.sock");
         let command_line = CommandLine { executable: executable.to_owned(), api };

@@ -61,6 +61,7 @@ pub(super) fn check(settings: Settings) -> Result<Config, ConfigError> {
         workers: workers.unwrap_or(0),
         metrics: metrics.unwrap_or(Some(DEFAULT_METRICS)),
         log: LogConfig { format: log_format.unwrap_or_default(), level: log_level },
+        docker: settings.docker_plugin.is_none_or(|plugin| plugin.value),
         peers: peers(settings.peers.unwrap_or_default(), underlay_address)?,
     })
 }

@@ -37,6 +37,7 @@ impl Config {
             store,
             metrics,
             log,
+            docker,
             peers,
         } = self;
         let changed = [
@@ -52,6 +53,7 @@ impl Config {
             ("metrics.listen", Takes::Now, *metrics != new.metrics),
             ("log.format", Takes::Restart, log.format != new.log.format),
             ("log.level", Takes::Now, log.level != new.log.level),
+            ("docker.plugin", Takes::Restart, *docker != new.docker),
             ("peer", Takes::Now, *peers != new.peers),
         ];
         let told = changed.into_iter().filter(|(_, _, differs)| *differs);

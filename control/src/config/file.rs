@@ -24,10 +24,11 @@ pub(super) struct ConfigFile {
     metrics: MetricsTable,
     #[serde(default)]
     log: LogTable,
+    #[serde(default)]
+    docker: DockerTable,
     peer: Option<Vec<PeerTable>>,
     gossip: Option<Spanned<Value>>,
     dns: Option<Spanned<Value>>,
-    docker: Option<Spanned<Value>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -69,6 +70,12 @@ struct LogTable {
     level: Option<Spanned<String>>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DockerTable {
+    plugin: Option<Spanned<bool>>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PeerTable {
@@ -97,6 +104,7 @@ pub(super) struct Settings {
     pub(super) metrics_listen: Option<Located<String>>,
     pub(super) log_format: Option<Located<String>>,
     pub(super) log_level: Option<Located<String>>,
+    pub(super) docker_plugin: Option<Located<bool>>,
     pub(super) peers: Option<Vec<Located<String>>>,
     /// Tables of features that this build has not.
     pub(super) absent: Vec<Located<&'static str>>,
@@ -105,7 +113,7 @@ pub(super) struct Settings {
 impl ConfigFile {
     /// The layer that this text is; `place` tells where a byte offset of it was written.
     pub(super) fn locate(self, place: impl Fn(usize) -> Place) -> Settings {
-        let tables = [("gossip", self.gossip), ("dns", self.dns), ("docker", self.docker)];
+        let tables = [("gossip", self.gossip), ("dns", self.dns)];
         let absent = tables
             .into_iter()
             .filter_map(|(key, table)| Some(Located { value: key, place: place(table?.span().start) }))
@@ -125,6 +133,7 @@ impl ConfigFile {
             metrics_listen: at(self.metrics.listen, &place),
             log_format: at(self.log.format, &place),
             log_level: at(self.log.level, &place),
+            docker_plugin: at(self.docker.plugin, &place),
             peers,
             absent,
         }
@@ -153,6 +162,7 @@ impl Settings {
         fill(&mut self.metrics_listen, weaker.metrics_listen);
         fill(&mut self.log_format, weaker.log_format);
         fill(&mut self.log_level, weaker.log_level);
+        fill(&mut self.docker_plugin, weaker.docker_plugin);
         fill(&mut self.peers, weaker.peers);
         self.absent.extend(weaker.absent);
     }

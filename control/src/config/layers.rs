@@ -11,7 +11,7 @@ use crate::error::one_line;
 pub const FILE_MAX: u64 = 1 << 20;
 
 /// The environment variables that set a key, and the key.
-pub const ENVIRONMENT: [(&str, &str); 12] = [
+pub const ENVIRONMENT: [(&str, &str); 13] = [
     ("WEFT_NODE", "node"),
     ("WEFT_STATE_DIR", "state_dir"),
     ("WEFT_RUN_DIR", "run_dir"),
@@ -24,6 +24,7 @@ pub const ENVIRONMENT: [(&str, &str); 12] = [
     ("WEFT_METRICS_LISTEN", "metrics.listen"),
     ("WEFT_LOG_FORMAT", "log.format"),
     ("WEFT_LOG_LEVEL", "log.level"),
+    ("WEFT_DOCKER_PLUGIN", "docker.plugin"),
 ];
 
 /// Reads the named file, or the default one if it is there.

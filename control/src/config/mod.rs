@@ -5,7 +5,7 @@
 //! each value stands, so that an error names the key and its place. [`Config`] is what remains after the checks that
 //! need nothing but the text; [`Config::settle`] then asks the host which underlay address that means.
 //!
-//! Keys of features that this build has not (`[gossip]`, `[dns]`, `[docker]`) are refused, not ignored: a
+//! Keys of features that this build has not (`[gossip]`, `[dns]`) are refused, not ignored: a
 //! setting that does nothing is a lie. Unknown keys, and stores of other builds, are errors for the same reason.
 //!
 //! Limits: a file of [`FILE_MAX`] bytes, [`PEERS_MAX`] peers, [`WORKERS_MAX`] workers; more is refused.
@@ -72,6 +72,8 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// How the daemon logs.
     pub log: LogConfig,
+    /// Whether the plugin of Docker Engine is served.
+    pub docker: bool,
     /// The other VTEPs, all different, all of one family.
     pub peers: Vec<IpAddr>,
 }

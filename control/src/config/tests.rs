@@ -38,6 +38,7 @@ fn an_empty_file_means_the_defaults() {
     assert_eq!(config.metrics.map(|address| address.to_string()).as_deref(), Some("127.0.0.1:9789"));
     assert_eq!(config.log, LogConfig::default());
     assert_eq!(load("", &[], &["metrics.listen=off"]).unwrap().metrics, None);
+    assert!(config.docker);
 }
 
 #[test]
@@ -61,6 +62,8 @@ fn every_key_of_this_build_is_read() {
         [log]
         format = "json"
         level = "warn"
+        [docker]
+        plugin = false
         [[peer]]
         address = "10.9.0.2"
         [[peer]]
@@ -78,6 +81,7 @@ fn every_key_of_this_build_is_read() {
         store: StoreUrl::Redb("/x/y".into()),
         metrics: Some("[::1]:9000".parse().unwrap()),
         log: LogConfig { format: crate::log::Format::Json, level: Some("warn".into()) },
+        docker: false,
         peers: vec![ip("10.9.0.2"), ip("10.9.0.3")],
     };
     assert_eq!(load(text, &[], &[]).unwrap(), expected);
@@ -111,6 +115,7 @@ fn differences_are_told_by_key_and_by_when_they_take_effect() {
         ("metrics.listen=off", "metrics.listen", Takes::Now),
         ("log.format=json", "log.format", Takes::Restart),
         ("log.level=debug", "log.level", Takes::Now),
+        ("docker.plugin=false", "docker.plugin", Takes::Restart),
         ("peer=[{address='10.9.0.2'}]", "peer", Takes::Now),
     ];
     for (set, key, takes) in every_key {
@@ -146,7 +151,7 @@ fn every_error_names_key_value_and_place() {
 
 #[test]
 fn features_of_other_builds_are_refused_by_name() {
-    for table in ["gossip", "dns", "docker"] {
+    for table in ["gossip", "dns"] {
         assert_eq!(
             refusal(&format!("\n[{table}]\nkey = 1"), &[]),
             format!("line 2: '{table}' is not in this build")

@@ -161,7 +161,7 @@ fn spawn(host: &Host, config: &Path, log: &Path) -> Result<Child, DemoError> {
 fn configuration(host: &Host, home: &Path, vteps: &[Ipv4Addr]) -> String {
     let (label, home, vtep) = (host.label, home.display(), host.vtep);
     let mut text = format!(
-        "node = \"demo-{label}\"\nstate_dir = \"{home}/state\"\nrun_dir = \"{home}\"\n\n[underlay]\naddress = \"{vtep}\"\n"
+        "node = \"demo-{label}\"\nstate_dir = \"{home}/state\"\nrun_dir = \"{home}\"\n\n[docker]\nplugin = false\n\n[underlay]\naddress = \"{vtep}\"\n"
     );
     for peer in vteps.iter().filter(|&&peer| peer != vtep) {
         let _ = write!(text, "\n[[peer]]\naddress = \"{peer}\"\n");

@@ -150,6 +150,8 @@ Configuration keys (TOML). A flag beats a variable, which beats the file, which 
   [log]
   format = \"text\"               WEFT_LOG_FORMAT          text | json | journald
   level = \"info\"                WEFT_LOG_LEVEL           error ... trace, or info,weft::underlay=debug
+  [docker]
+  plugin = true                 WEFT_DOCKER_PLUGIN       /run/docker/plugins/weft.sock
   [[peer]]                                               the other VTEPs, one table each
   address = \"10.9.0.2\"
 
