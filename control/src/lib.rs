@@ -17,6 +17,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod demo;
+pub mod driver;
 pub mod egress;
 pub mod error;
 pub mod health;

@@ -46,7 +46,10 @@ use std::time::Duration;
 
 pub use client::{CaptureStream, Client};
 pub use failure::ClientError;
+pub(crate) use peer::Callers;
+pub(crate) use request::{RequestError, read as read_body};
 pub use server::Server;
+pub(crate) use socket::bind_for_root;
 pub use socket::{GROUP, SocketError, bind};
 
 /// The largest request body, in bytes: a network with a page of labels.

@@ -13,7 +13,7 @@ const ROOT: u32 = 0;
 
 /// Those who are let in.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Callers {
+pub(crate) struct Callers {
     own: u32,
     group: Option<u32>,
 }
@@ -33,8 +33,13 @@ impl Callers {
         Self { own: geteuid().as_raw(), group: group_id(GROUP) }
     }
 
+    /// Root, and the user of this process.
+    pub(crate) fn root() -> Self {
+        Self { own: geteuid().as_raw(), group: None }
+    }
+
     /// Whether whoever connected may ask anything. Without credentials nobody may.
-    pub(super) fn admit(self, stream: &UnixStream) -> bool {
+    pub(crate) fn admit(self, stream: &UnixStream) -> bool {
         let Ok(credentials) = stream.peer_cred() else { return false };
         let mut peer = Peer { uid: credentials.uid(), gid: credentials.gid(), groups: vec![] };
         if !self.may(&peer) {
@@ -43,12 +48,7 @@ impl Callers {
         }
         let admitted = self.may(&peer);
         if !admitted {
-            tracing::warn!(
-                uid = peer.uid,
-                gid = peer.gid,
-                pid = credentials.pid(),
-                "refused an API connection"
-            );
+            tracing::warn!(uid = peer.uid, gid = peer.gid, pid = credentials.pid(), "refused a connection");
         }
         admitted
     }

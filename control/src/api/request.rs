@@ -49,7 +49,7 @@ impl<S: Send + Sync> FromRequest<S> for Whole {
 }
 
 /// The body of a request, of at most `limit` bytes.
-async fn read(request: Request, limit: usize) -> Result<Bytes, RequestError> {
+pub(crate) async fn read(request: Request, limit: usize) -> Result<Bytes, RequestError> {
     // A length that is announced is believed: there is no need to wait for such a body.
     if request.body().size_hint().lower() > limit as u64 {
         return Err(RequestError::TooLarge { limit });
@@ -89,7 +89,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T
 
 /// Why a request got no further than its handler.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RequestError {
+pub(crate) enum RequestError {
     #[error("there is nothing at {path}")]
     Route { path: String },
     #[error("this method is not for this path")]

@@ -15,6 +15,9 @@ pub const GROUP: &str = "weft";
 /// Owner and group may connect, others may not.
 const MODE: u32 = 0o660;
 
+/// Only the owner may connect.
+const MODE_ROOT: u32 = 0o600;
+
 /// Listens at `path`. A socket that a dead daemon left there is replaced; a living daemon's is not.
 ///
 /// The socket appears under its name only when its owner and mode are set, so that nobody can connect too early.
@@ -22,6 +25,18 @@ const MODE: u32 = 0o660;
 /// # Errors
 /// [`SocketError`]; nothing is left behind.
 pub fn bind(path: &Path) -> Result<UnixListener, SocketError> {
+    bind_for(path, Some(GROUP), MODE)
+}
+
+/// As [`bind`], for root alone.
+///
+/// # Errors
+/// [`SocketError`]; nothing is left behind.
+pub(crate) fn bind_for_root(path: &Path) -> Result<UnixListener, SocketError> {
+    bind_for(path, None, MODE_ROOT)
+}
+
+fn bind_for(path: &Path, group: Option<&str>, mode: u32) -> Result<UnixListener, SocketError> {
     match UnixStream::connect(path) {
         Ok(_) => return Err(SocketError::Alive { path: path.into() }),
         Err(e) if is_dead(&e) => {}
@@ -32,7 +47,7 @@ pub fn bind(path: &Path) -> Result<UnixListener, SocketError> {
     let temporary = PathBuf::from(temporary);
     // Left by a process of the same id that was killed just here.
     let _ = std::fs::remove_file(&temporary);
-    let listener = listen(&temporary, path);
+    let listener = listen(&temporary, path, group, mode);
     if listener.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }
@@ -44,13 +59,18 @@ fn is_dead(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
 }
 
-fn listen(temporary: &Path, path: &Path) -> Result<UnixListener, SocketError> {
+fn listen(
+    temporary: &Path,
+    path: &Path,
+    group: Option<&str>,
+    mode: u32,
+) -> Result<UnixListener, SocketError> {
     let failed = |what| move |source| SocketError::Io { what, path: path.into(), source };
     let listener = UnixListener::bind(temporary).map_err(failed("listen at"))?;
-    if let Some(gid) = group_id(GROUP) {
+    if let Some(gid) = group.and_then(group_id) {
         std::os::unix::fs::chown(temporary, None, Some(gid)).map_err(failed("give to the group weft"))?;
     }
-    std::fs::set_permissions(temporary, std::fs::Permissions::from_mode(MODE)).map_err(failed("protect"))?;
+    std::fs::set_permissions(temporary, std::fs::Permissions::from_mode(mode)).map_err(failed("protect"))?;
     std::fs::rename(temporary, path).map_err(failed("put in place"))?;
     Ok(listener)
 }

@@ -23,6 +23,7 @@ use args::{Cli, ColorChoice, Command, Global};
 use crate::api::ClientError;
 use crate::config::ConfigError;
 use crate::daemon::DaemonError;
+use crate::driver::docker::InstallError;
 use crate::error::{Code, Explain, Problem, one_line};
 use crate::log::{self, LogError};
 use crate::packet::PacketError;
@@ -125,6 +126,8 @@ enum CliError {
     #[error(transparent)]
     Log(#[from] LogError),
     #[error(transparent)]
+    Install(#[from] InstallError),
+    #[error(transparent)]
     Packet(PacketError),
     #[error("{0:#}")]
     Demo(anyhow::Error),
@@ -152,6 +155,7 @@ impl Explain for CliError {
                 Code::InvalidArgument
             }
             Self::Log(error) => error.code(),
+            Self::Install(error) => error.code(),
             _ => Code::Failed,
         }
     }
@@ -165,6 +169,7 @@ impl Explain for CliError {
             Self::Path { .. } => Some("give one such as /run/netns/c1".into()),
             Self::NobodyToAsk => Some("add --force".into()),
             Self::Log(error) => error.remedy(),
+            Self::Install(error) => error.remedy(),
             Self::Packet(_) | Self::Input(_) | Self::Demo(_) | Self::Output(_) | Self::Runtime(_) => None,
         }
     }

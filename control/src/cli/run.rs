@@ -11,14 +11,15 @@ use clap_complete::Shell;
 use hyper::body::Bytes;
 
 use super::args::{
-    CaptureArgs, Cli, Command, DaemonArgs, EndpointCommand, FdbCommand, Global, NatCommand, NodeCommand,
-    PortCommand, SessionKey,
+    CaptureArgs, Cli, Command, DaemonArgs, DockerCommand, EndpointCommand, FdbCommand, Global, NatCommand,
+    NodeCommand, PortCommand, SessionKey,
 };
 use super::{CliError, network, output, remark, table};
 use crate::api::{CaptureStream, Client};
 use crate::config::Config;
 use crate::daemon::{self, AtEnd};
 use crate::demo::{self, DemoOptions};
+use crate::driver::docker::Install;
 use crate::error::Code;
 use crate::log::Log;
 use crate::network::SESSIONS_TOLD;
@@ -33,6 +34,7 @@ pub(super) fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Dataplane => return packet::run().map(|()| ExitCode::SUCCESS).map_err(CliError::Packet),
         Command::Completion { shell } => return completion(shell),
         Command::Man { directory } => return man(&directory),
+        Command::Docker(command) => return docker(&global, command),
         other => other,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -51,7 +53,11 @@ async fn ask(global: &Global, command: Command) -> Result<ExitCode, CliError> {
             return demo::run(DemoOptions { color: global.forced_color() }).await.map_err(CliError::Demo);
         }
         // Taken before.
-        Command::Daemon(_) | Command::Dataplane | Command::Completion { .. } | Command::Man { .. } => {}
+        Command::Daemon(_)
+        | Command::Dataplane
+        | Command::Completion { .. }
+        | Command::Man { .. }
+        | Command::Docker(_) => {}
         Command::Status => output::print(global.format, &client.status().await?, table::status)?,
         Command::Doctor => return doctor(global, client).await,
         Command::Stats => output::print(global.format, &client.stats().await?, table::stats)?,
@@ -102,6 +108,27 @@ fn man(directory: &Path) -> Result<ExitCode, CliError> {
         written.push_str(&format!("{}\n", path.display()));
     }
     output::text(&written)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what was done, a file a line.
+fn docker(global: &Global, command: DockerCommand) -> Result<ExitCode, CliError> {
+    let (install, steps) = match command {
+        DockerCommand::Install(args) => {
+            let install = Install::new(args.root);
+            (install.clone(), install.install()?)
+        }
+        DockerCommand::Uninstall(args) => {
+            let install = Install::new(args.root);
+            (install.clone(), install.uninstall()?)
+        }
+    };
+    output::print(global.format, &steps, |steps| {
+        steps.iter().map(|step| format!("{}: {}\n", step.path.display(), step.done)).collect()
+    })?;
+    if install.concerns_systemd(&steps) {
+        remark("'systemctl daemon-reload' makes systemd read that");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

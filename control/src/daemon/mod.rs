@@ -1,9 +1,9 @@
 //! `weft daemon`: everything together, in the order it starts and ends.
 //!
 //! ```text
-//! privileges > host facts > directories, lock, store > packet process > uplink, way out > what was on record > API socket > ready
+//! privileges > host facts > directories, lock, store > packet process > uplink, way out > what was on record > API socket, Docker's plugin > ready
 //! SIGHUP     > the configuration, again ([`reload`])
-//! SIGTERM    > API socket > interfaces > packet process > the end
+//! SIGTERM    > API socket, Docker's plugin > interfaces > packet process > the end
 //! ```
 //!
 //! Packets are another process's ([`crate::packet`]), which goes on when this one is killed and which the next daemon
@@ -34,6 +34,7 @@ pub use reload::Loader;
 
 use crate::api::{self, Server};
 use crate::config::{Config, Underlay};
+use crate::driver::docker;
 use crate::egress::{self, Outdoors};
 use crate::health::{Health, Phase};
 use crate::log::Log;
@@ -113,7 +114,7 @@ pub fn run(config: &Config, log: Log, load: Loader, at_end: AtEnd) -> Result<(),
     Ok(())
 }
 
-/// Serves the API and the metrics until a signal says to end.
+/// Serves the API, the metrics and the plugin of Docker until a signal says to end.
 async fn serve(config: &Config, log: Log, load: Loader, manager: &Arc<Manager>) -> Result<(), DaemonError> {
     let mut signals = Signals::install().map_err(DaemonError::io("watch for signals"))?;
     let socket = config.socket();
@@ -123,8 +124,13 @@ async fn serve(config: &Config, log: Log, load: Loader, manager: &Arc<Manager>) 
     let server = Server::new(listener, socket.clone(), Arc::clone(manager), Arc::clone(&health), node);
     let (metrics, listen) = watch::channel(config.metrics);
     // Both end with the runtime; the metrics before, with the sender of their address.
-    tokio::spawn(metrics::run(listen, Arc::clone(manager), Arc::clone(&health)));
+    let calls = Arc::new(docker::Calls::default());
+    tokio::spawn(metrics::run(listen, Arc::clone(manager), Arc::clone(&health), Arc::clone(&calls)));
     tokio::spawn(notify::watchdog(Arc::clone(manager)));
+    let plugin = config.docker.then(|| {
+        let [socket, engine] = [docker::SOCKET, docker::ENGINE].map(Path::new);
+        docker::Service::start(socket, engine, manager, &health, &calls)
+    });
     let mut reload = Reload { current: config.clone(), load, log, metrics, manager: Arc::clone(manager) };
     health.enter(Phase::Ready);
     log_ready(config, manager, &socket);
@@ -144,6 +150,9 @@ async fn serve(config: &Config, log: Log, load: Loader, manager: &Arc<Manager>) 
         notify::stopping();
     };
     server.run(told_to_end).await;
+    if let Some(plugin) = plugin {
+        plugin.stop().await;
+    }
     Ok(())
 }
 

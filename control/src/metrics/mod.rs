@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Numbers are read when they are asked for ([`reading`]) and cost the packet path nothing. Labels are `network`, `reason`,
-//! `mode`, `process` and `version`, all of which are few: never a MAC or IP address, nor an endpoint.
+//! `mode`, `process`, `version` and `call` (of Docker's plugin), all of which are few: never a MAC or IP address, nor an endpoint.
 //!
 //! It is not the API: nothing can be changed here, so it may listen where the socket's credentials do not reach. The
 //! default is the loopback address. A port that cannot be had does not stop the daemon: it is told in the log and in

@@ -1,5 +1,6 @@
 //! Everything that is counted, read at one moment, and as OpenMetrics text.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -10,6 +11,7 @@ use prometheus_client::registry::Registry;
 use weft_dataplane::verdict::DropReason;
 
 use super::process::{Usage, usage};
+use crate::driver::docker::{BUCKETS, Calls, Timing};
 use crate::health::{Health, Phase};
 use crate::network::{Manager, Traffic};
 use crate::publish::Relays;
@@ -28,6 +30,7 @@ pub struct Reading {
     total: Traffic,
     networks: Vec<NetworkReading>,
     processes: Vec<(&'static str, Usage)>,
+    docker: BTreeMap<&'static str, Timing>,
 }
 
 /// The numbers of one network.
@@ -42,7 +45,7 @@ struct NetworkReading {
 impl Reading {
     /// Reads everything. Blocks as the manager does.
     #[must_use]
-    pub fn take(manager: &Manager, health: &Health) -> Self {
+    pub fn take(manager: &Manager, health: &Health, docker: &Calls) -> Self {
         let plane = manager.plane();
         let report = plane.traffic();
         let snapshots = manager.networks();
@@ -68,6 +71,7 @@ impl Reading {
             networks: networks.collect(),
             total: report.total,
             processes: usage(std::process::id()).map(|usage| ("daemon", usage)).into_iter().collect(),
+            docker: docker.read(),
         }
     }
 }
@@ -91,6 +95,7 @@ impl Collector for Reading {
         self.packets(&mut page)?;
         self.networks(&mut page)?;
         self.outside(&mut page)?;
+        self.docker(&mut page)?;
         self.processes(&mut page)
     }
 }
@@ -163,6 +168,11 @@ impl Reading {
         page.counter("network_drops", "Frames of a network that went nowhere, by reason", drops)
     }
 
+    fn docker(&self, page: &mut Page<'_>) -> fmt::Result {
+        let calls = self.docker.iter().map(|(&name, timing)| ([("call", name)], timing));
+        page.histogram("docker_call_seconds", "How long calls of Docker's plugin took", calls)
+    }
+
     fn processes(&self, page: &mut Page<'_>) -> fmt::Result {
         let of_each = |number: fn(&Usage) -> u64| {
             self.processes.iter().map(move |(role, usage)| ([("process", *role)], number(usage)))
@@ -226,6 +236,22 @@ impl Page<'_> {
         samples.into_iter().try_for_each(|(labels, sample)| match N {
             0 => sample.count(&mut family),
             _ => sample.count(&mut family.encode_family(&labels)?),
+        })
+    }
+
+    /// How long things took that are counted in [`BUCKETS`].
+    fn histogram<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = ([Label<'a>; 1], &'a Timing)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        samples.into_iter().try_for_each(|(labels, timing)| {
+            let bounds = BUCKETS.into_iter().chain([f64::INFINITY]);
+            let buckets: Vec<_> = bounds.zip(timing.buckets).collect();
+            let mut sample = family.encode_family(&labels)?;
+            sample.encode_histogram::<NoLabelSet>(timing.sum, timing.count(), &buckets, None)
         })
     }
 

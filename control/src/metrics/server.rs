@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::{CONNECTIONS_MAX, HEADER_TIMEOUT, RETRY, Reading, UNREAD_TIMEOUT, text};
+use crate::driver::docker::Calls;
 use crate::health::{Health, Phase};
 use crate::http::{self, Bounds, Door};
 use crate::network::Manager;
@@ -29,6 +30,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 struct Source {
     manager: Arc<Manager>,
     health: Arc<Health>,
+    docker: Arc<Calls>,
 }
 
 /// Serves at the address that `listen` holds, and moves when that changes; nowhere while it holds none. Ends when nobody
@@ -37,8 +39,9 @@ pub async fn run(
     mut listen: watch::Receiver<Option<SocketAddr>>,
     manager: Arc<Manager>,
     health: Arc<Health>,
+    docker: Arc<Calls>,
 ) {
-    let router = router(Source { manager, health: Arc::clone(&health) });
+    let router = router(Source { manager, health: Arc::clone(&health), docker });
     loop {
         let wanted = *listen.borrow_and_update();
         let moved = async { listen.changed().await.is_ok() };
@@ -123,7 +126,7 @@ async fn readyz(State(source): State<Source>) -> Response {
 }
 
 async fn metrics(State(source): State<Source>) -> Response {
-    let read = move || text(Reading::take(&source.manager, &source.health));
+    let read = move || text(Reading::take(&source.manager, &source.health, &source.docker));
     match tokio::task::spawn_blocking(read).await {
         Ok(Ok(text)) => ([(CONTENT_TYPE, OPENMETRICS)], text).into_response(),
         Ok(Err(_)) | Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

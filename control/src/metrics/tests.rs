@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::driver::docker::Calls;
 use crate::health::{Health, Phase};
 use crate::model::Name;
 use crate::network::fake::FakePlane;
@@ -53,6 +54,14 @@ fn parse(text: &str) -> BTreeMap<String, Family> {
             assert!(!sample.contains("{}"), "{line}: no labels, no braces");
             let (name, labels) = sample.split_once('{').unwrap_or((sample, "}"));
             let family = families.get_mut(&current).unwrap();
+            if family.kind == "histogram" {
+                let labels = labels.trim_end_matches('}');
+                let part = name.strip_prefix(&current).unwrap();
+                assert!(["_sum", "_count", "_bucket"].contains(&part), "{line}");
+                let sample = format!("{part} {labels}");
+                assert_eq!(family.samples.insert(sample, value.parse().unwrap()), None, "{line} twice");
+                continue;
+            }
             let suffix = match family.kind.as_str() {
                 "counter" => "_total",
                 "info" => "_info",
@@ -70,10 +79,16 @@ fn parse(text: &str) -> BTreeMap<String, Family> {
 fn every_family_has_its_name_help_type_and_number() {
     let health = Health::default();
     health.enter(Phase::Ready);
-    let families = parse(&text(Reading::take(&manager(), &health)).unwrap());
+    let calls = Calls::default();
+    calls.record("NetworkDriver.Join", Duration::from_millis(4));
+    calls.record("NetworkDriver.Join", Duration::from_secs(60));
+    let families = parse(&text(Reading::take(&manager(), &health, &calls)).unwrap());
     for (name, family) in &families {
         assert!(name.starts_with("weft_") && !family.help.is_empty(), "{name}: {family:?}");
-        assert!(["counter", "gauge", "info"].contains(&family.kind.as_str()), "{name}: {family:?}");
+        assert!(
+            ["counter", "gauge", "info", "histogram"].contains(&family.kind.as_str()),
+            "{name}: {family:?}"
+        );
     }
     let sample = |name: &str, labels: &str| {
         let family = families.get(name).unwrap_or_else(|| panic!("no {name} in {families:?}"));
@@ -100,6 +115,9 @@ fn every_family_has_its_name_help_type_and_number() {
     ] {
         assert_eq!(sample(name, labels), expected, "{name}{{{labels}}}");
     }
+    let join = |part: &str| sample("weft_docker_call_seconds", &format!("{part}call=\"NetworkDriver.Join\""));
+    assert_eq!((join("_count "), join("_sum ")), (2.0, 60.004));
+    assert_eq!((join("_bucket le=\"0.005\","), join("_bucket le=\"+Inf\",")), (1.0, 2.0));
     assert!(sample("weft_process_resident_memory_bytes", r#"process="daemon""#) > 1e6);
     let counters: BTreeSet<_> =
         families.iter().filter(|(_, f)| f.kind == "counter").map(|(name, _)| name.as_str()).collect();
@@ -108,7 +126,7 @@ fn every_family_has_its_name_help_type_and_number() {
 
 #[test]
 fn no_label_is_an_address_or_an_endpoint() {
-    let families = parse(&text(Reading::take(&manager(), &Health::default())).unwrap());
+    let families = parse(&text(Reading::take(&manager(), &Health::default(), &Calls::default())).unwrap());
     let known = ["network", "reason", "mode", "process", "version"];
     for (name, family) in &families {
         for labels in family.samples.keys().filter(|labels| !labels.is_empty()) {
@@ -136,7 +154,7 @@ impl Served {
     fn at(address: SocketAddr) -> Self {
         let (listen, receiver) = watch::channel(Some(address));
         let health = Arc::new(Health::default());
-        let task = tokio::spawn(run(receiver, manager(), Arc::clone(&health)));
+        let task = tokio::spawn(run(receiver, manager(), Arc::clone(&health), Arc::default()));
         Self { listen, health, task }
     }
 }

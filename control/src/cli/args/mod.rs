@@ -100,6 +100,9 @@ pub(super) enum Command {
     /// Look at NAT: which sessions leave by which address and port of this host
     #[command(subcommand)]
     Nat(NatCommand),
+    /// Have Docker Engine on this host use Weft, or no longer
+    #[command(subcommand)]
+    Docker(DockerCommand),
     /// Look at nodes: the hosts that share networks through one store
     #[command(subcommand)]
     Node(NodeCommand),
@@ -216,6 +219,27 @@ pub(super) enum SessionKey {
     Network,
     Endpoint,
     Protocol,
+}
+
+const DOCKER: &str = "\
+Then, with a daemon running:
+  docker network create -d weft --ipam-driver weft --subnet 10.10.2.0/24 blue
+  docker run --net blue -p 8080:80 ...";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DockerCommand {
+    /// Write what Docker Engine and systemd must know, and say what was written
+    #[command(after_help = DOCKER)]
+    Install(InstallArgs),
+    /// Remove what 'install' has written, and say what was removed
+    Uninstall(InstallArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InstallArgs {
+    /// The root directory of the host
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    pub(super) root: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
