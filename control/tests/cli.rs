@@ -52,6 +52,7 @@ fn help_teaches_the_tool() {
         "fdb",
         "capture",
         "node",
+        "docker",
         "completion",
         "man",
         "Exit codes",
@@ -69,6 +70,30 @@ fn help_teaches_the_tool() {
     for word in ["--subnet", "--vni", "anti_spoof", "storm_kpps"] {
         assert!(help.contains(word), "{word} is missing in\n{help}");
     }
+}
+
+#[test]
+fn what_docker_needs_is_written_and_removed() {
+    let root = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir_all(root.path().join("lib/systemd/system")).expect("our own directory");
+    std::fs::write(root.path().join("lib/systemd/system/docker.service"), "").expect("our own directory");
+    let docker = |verb: &str| outcome(weft(&["docker", verb, "--root"]).arg(root.path()));
+    let spec = root.path().join("etc/docker/plugins/weft.spec");
+    let (code, stdout, stderr) = docker("install");
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.starts_with(&format!("{}: written\n", spec.display())), "{stdout}");
+    assert!(
+        stdout.contains("docker.service.d/weft.conf: written") && stderr.contains("daemon-reload"),
+        "{stdout}{stderr}"
+    );
+    assert!(spec.exists());
+    let (code, stdout, stderr) = docker("uninstall");
+    assert_eq!((code, stderr.contains("daemon-reload")), (Some(0), true));
+    assert!(stdout.contains("weft.spec: removed") && !spec.exists(), "{stdout}");
+    assert_eq!(docker("uninstall").1.matches("not there").count(), 2);
+    std::fs::create_dir_all(&spec).expect("our own directory");
+    let (code, line) = refusal(weft(&["docker", "install", "--root"]).arg(root.path()));
+    assert_eq!(code, Some(1), "{line}");
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn wrong_arguments() {
         ("network connect a /x -p 0", "'0' is no port"),
         ("network connect a /x -p 65536:80", "'65536' is no port"),
         ("network connect a /x -p 80:80/sctp", "'sctp' cannot be published"),
-        ("network connect a /x -p 8000-8010:80", "11 ports of the host for 1 of the endpoint"),
+        ("network connect a /x -p 8000-8010:80-81", "11 ports of the host for 2 of the endpoint"),
         ("network connect a /x -p ::1:80:80", "an IPv6 address in brackets"),
         ("network connect a /x -p here:80:80", "'here' is no IP address"),
         ("network connect a /x -p ''", "'' is no port"),

@@ -1,5 +1,7 @@
 //! Why the engine is refused something.
 
+use std::time::Duration;
+
 use crate::api::RequestError;
 use crate::error::{Code, Explain};
 use crate::model::{DriverError, OptionError, PortsByError};
@@ -20,8 +22,8 @@ pub(super) enum DockerError {
     #[error("networks of the driver weft belong to one host and not to a swarm")]
     Swarm,
     /// A call took longer than the engine shall wait.
-    #[error("this was not done within {} s", super::ANSWER_TIMEOUT.as_secs())]
-    Late,
+    #[error("this was not done within {} s", after.as_secs())]
+    Late { after: Duration },
     /// A network without IPv4, or without addresses.
     #[error("a network needs an IPv4 subnet, and the engine gave none")]
     NoSubnet,
@@ -62,7 +64,7 @@ impl Explain for DockerError {
         match self {
             Self::Request(error) => error.code(),
             Self::Network(error) => error.code(),
-            Self::Late => Code::Timeout,
+            Self::Late { .. } => Code::Timeout,
             _ => Code::InvalidArgument,
         }
     }
@@ -74,7 +76,7 @@ impl Explain for DockerError {
             Self::Swarm => {
                 "make it on each host with 'docker network create -d weft -o vni=N', one N for all".into()
             }
-            Self::Late => "look into weft's log, and try again".into(),
+            Self::Late { .. } => "look into weft's log, and try again".into(),
             Self::NoSubnet => "leave out --ipv4=false, and use --ipam-driver weft or none at all".into(),
             Self::NetworkOption { .. } => format!("use {}", NETWORK_OPTIONS.join(", ")),
             Self::Number { .. } => "give a number".into(),

@@ -90,7 +90,8 @@ impl Service {
         calls: &Arc<Calls>,
     ) -> Self {
         let (asks, asked_for) = mpsc::channel(ASKED_FOR_MAX);
-        let plugin = Plugin { manager: Arc::clone(manager), calls: Arc::clone(calls), asks };
+        let plugin =
+            Plugin { manager: Arc::clone(manager), calls: Arc::clone(calls), asks, patience: ANSWER_TIMEOUT };
         let (stop, stopped) = oneshot::channel();
         let server = server::Server::new(PathBuf::from(socket), plugin, Arc::clone(health));
         let names = names::run(engine::Engine::new(engine), Arc::downgrade(manager), asked_for);

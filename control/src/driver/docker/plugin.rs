@@ -1,7 +1,7 @@
 //! From HTTP to calls and back: bodies read within their limits, work done where blocking is allowed, every answer in time.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::calls::Calls;
 use super::error::DockerError;
-use super::{ANSWER_TIMEOUT, BODY_MAX, ipam, network, settle};
+use super::{BODY_MAX, ipam, network, settle};
 use crate::api::{RequestError, read_body};
 use crate::error::{Explain, Problem};
 use crate::model::Id;
@@ -36,6 +36,8 @@ pub(super) struct Plugin {
     pub(super) calls: Arc<Calls>,
     /// Networks whose engine has something to tell.
     pub(super) asks: mpsc::Sender<Id>,
+    /// How long a call may take.
+    pub(super) patience: Duration,
 }
 
 impl Plugin {
@@ -140,7 +142,7 @@ where
     A: Serialize + 'static,
 {
     let body = read_body(request, BODY_MAX).await?;
-    let plugin = Arc::clone(plugin);
+    let (plugin, patience) = (Arc::clone(plugin), plugin.patience);
     let task = tokio::task::spawn_blocking(move || {
         let malformed = |error: serde_json::Error| RequestError::Malformed { what: error.to_string() };
         let asked: Map<String, Value> = serde_json::from_slice(&body).map_err(malformed)?;
@@ -148,10 +150,10 @@ where
         let answer = work(&plugin, asked)?;
         Ok(serde_json::to_value(answer).map_err(RequestError::Encode)?)
     });
-    match tokio::time::timeout(ANSWER_TIMEOUT, task).await {
+    match tokio::time::timeout(patience, task).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(error)) => Err(RequestError::Panicked(error).into()),
-        Err(_) => Err(DockerError::Late),
+        Err(_) => Err(DockerError::Late { after: patience }),
     }
 }
 
@@ -195,4 +197,40 @@ fn tell(status: StatusCode, path: &str, problem: &Problem) -> Response {
 
 fn respond(status: StatusCode, value: &Value) -> Response {
     (status, [(CONTENT_TYPE, JSON), (CONNECTION, "close")], value.to_string()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use axum::body::Body;
+
+    use super::super::wire::Empty;
+    use super::*;
+    use crate::network::fake::FakePlane;
+
+    /// Held while the work below shall not get on.
+    static GATE: Mutex<()> = Mutex::new(());
+
+    fn slow(plugin: &Plugin, _: Empty) -> Result<Empty, DockerError> {
+        drop(GATE.lock());
+        plugin.calls.record("done", Duration::ZERO);
+        Ok(Empty {})
+    }
+
+    #[tokio::test]
+    async fn an_answer_comes_in_time_and_the_work_is_done_all_the_same() {
+        let manager = Manager::new(Box::new(FakePlane::default()), None, vec![]).unwrap();
+        let (asks, _) = mpsc::channel(1);
+        let patience = Duration::from_millis(1);
+        let plugin = Plugin { manager: Arc::new(manager), calls: Arc::default(), asks, patience };
+        let plugin = Arc::new(plugin);
+        let held = GATE.lock();
+        let outcome = perform(&plugin, Request::new(Body::from("{}")), slow).await;
+        assert!(matches!(outcome, Err(DockerError::Late { .. })), "{outcome:?}");
+        drop(held);
+        while plugin.calls.read().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
 }
