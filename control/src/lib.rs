@@ -5,6 +5,7 @@
 //!  |                                              |                                 |
 //!  +--> daemon: starts and ends all of it         +--> model, ipam                  ~~ socket ~~ weft dataplane
 //!  +--> demo:   the product shown by itself
+//! dockerd ~~ socket ~~ driver::docker > network::Manager, as the API does
 //! ```
 //!
 //! The [`network`] room decides and remembers; [`model`] has the nouns, [`ipam`] the addresses, [`store`] keeps what

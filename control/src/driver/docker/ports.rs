@@ -34,6 +34,8 @@ fn request(binding: &PortBinding) -> Result<PublishRequest, DockerError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::error::Problem;
 
@@ -85,6 +87,27 @@ mod tests {
                 told.contains(&format!("{port} cannot")) && told.contains(&format!("{from} to")),
                 "{told}"
             );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_binding_is_one_port_or_refused(
+            protocol in prop_oneof![Just(6u8), Just(17), any::<u8>()], port: u16, from: u16, to: u16,
+        ) {
+            let binding = PortBinding { protocol, port, host_ip: None, host_port: from, host_port_end: to };
+            match requests(&[binding]) {
+                Ok(asked) => {
+                    prop_assert_eq!(asked[0].mappings().map(|one| one.container).collect::<Vec<_>>(), [port]);
+                    let last = if to == 0 { from } else { to };
+                    prop_assert!(from == 0 || asked[0].choices() == (from..=last));
+                }
+                Err(error) => {
+                    let backwards = to != 0 && to < from;
+                    let impossible = port == 0 || ![TCP, UDP].contains(&protocol) || backwards || (from == 0 && to != 0);
+                    prop_assert!(impossible, "{}", error);
+                }
+            }
         }
     }
 }

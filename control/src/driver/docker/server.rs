@@ -99,10 +99,8 @@ impl Server {
                 Some(listener)
             }
             Err(error) => {
-                let what = format!(
-                    "there is no plugin: {}; or set docker.plugin to false",
-                    Problem::from(error).message
-                );
+                let what =
+                    format!("{}; see to that, or set docker.plugin to false", Problem::from(error).message);
                 if self.health.warn(TOPIC, &what) {
                     tracing::warn!("docker: {what}");
                 }

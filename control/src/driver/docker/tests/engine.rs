@@ -8,6 +8,8 @@ use tokio::sync::mpsc;
 
 use super::super::engine::{Engine, EngineError, Names};
 use super::*;
+use crate::model::Name;
+use crate::network::NetworkRequest;
 
 /// An engine that answers every question so, and tells what it was asked.
 fn engine(directory: &Path, status: StatusCode, body: &str) -> (Engine, mpsc::UnboundedReceiver<String>) {
@@ -90,4 +92,21 @@ async fn what_the_engine_tells_is_what_networks_and_containers_are_called() {
     };
     tokio::time::timeout(Duration::from_secs(20), named).await.expect("names are asked for");
     assert_eq!(asked.recv().await.unwrap(), format!("GET /networks/{NET}"));
+}
+
+#[tokio::test]
+async fn a_name_that_another_has_is_not_taken() {
+    let docker = Docker::with_endpoint(json!({})).await;
+    let other = NetworkRequest::new(Name::new("multinet").unwrap());
+    docker.manager.create(&other).unwrap();
+    let (_, _asked) = engine(docker.directory.path(), StatusCode::OK, &inspected());
+    docker.done("NetworkDriver.Join", join()).await;
+    let named = async {
+        while docker.manager.endpoints()[0].1.name.as_str() != "c1" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), named).await.expect("the other name is taken");
+    let network = docker.manager.endpoints().remove(0).0;
+    assert_eq!(network.name.as_str(), format!("docker-{}", &NET[..12]));
 }
