@@ -121,9 +121,21 @@ impl Daemon {
         args: &[&str],
         variables: &[(&str, &str)],
     ) -> Self {
+        let launcher = ["/sbin/ip", "netns", "exec", host.name()].map(str::to_owned);
+        Self::launch(&launcher, directory, args, variables)
+    }
+
+    /// The same where `launcher`, a command that becomes another, leads to.
+    #[track_caller]
+    pub fn launch(
+        launcher: &[String],
+        directory: TempDir,
+        args: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let open = |name: &str| File::create(directory.path().join(name)).expect("our own directory");
-        let child = Command::new("/sbin/ip")
-            .args(["netns", "exec", host.name()])
+        let child = Command::new(&launcher[0])
+            .args(&launcher[1..])
             .arg(executable())
             .args(["daemon", "--config"])
             .arg(directory.path().join("config.toml"))
@@ -137,7 +149,7 @@ impl Daemon {
             .stdout(open("stdout"))
             .stderr(open("stderr"))
             .spawn()
-            .expect("ip is installed");
+            .expect("the launcher is installed");
         Daemon { child, directory }
     }
 

@@ -20,6 +20,7 @@ pub mod datagram;
 pub mod frame;
 pub mod impairment;
 pub mod kernel_vtep;
+pub mod machine;
 pub mod need;
 pub mod netns;
 pub mod ovs;

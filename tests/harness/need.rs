@@ -18,6 +18,8 @@ pub enum Need {
     KernelVxlan,
     /// Open vSwitch, as a peer.
     OpenVswitch,
+    /// Docker Engine, which uses the product, and busybox for its image.
+    Docker,
     /// `nft` and the kernel's address translation, as a peer.
     Nft,
 }
@@ -31,6 +33,9 @@ impl Need {
             Need::KernelVxlan if !kernel_has_vxlan() => Some("the kernel has no vxlan device".into()),
             Need::OpenVswitch if !Path::new("/usr/sbin/ovs-vswitchd").exists() => {
                 Some("openvswitch-switch is not installed".into())
+            }
+            Need::Docker => {
+                missing_program(&["dockerd", "docker", "containerd", "runc", "busybox", "iptables"])
             }
             Need::Nft => nftables_translate().err(),
             _ => None,
@@ -54,6 +59,13 @@ pub fn skip(needs: &[Need]) -> bool {
 /// True when the full amounts were asked for (`tests/run --full`).
 pub fn full() -> bool {
     std::env::var("WEFT_FULL").is_ok_and(|value| value == "1")
+}
+
+/// The first of these programs that is not installed.
+fn missing_program(programs: &[&str]) -> Option<String> {
+    let places = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(Path::new);
+    let missing = programs.iter().find(|program| !places.iter().any(|place| place.join(program).exists()))?;
+    Some(format!("{missing} is not installed"))
 }
 
 /// Whether a namespace takes a table that translates.
