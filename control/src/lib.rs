@@ -5,6 +5,7 @@
 //!  |                                              |                                 |
 //!  +--> daemon: starts and ends all of it         +--> model, ipam                  ~~ socket ~~ weft dataplane
 //!  +--> demo:   the product shown by itself
+//!  +--> driver: the same for container runtimes: a CNI plugin
 //! dockerd ~~ socket ~~ driver::docker > network::Manager, as the API does
 //! ```
 //!

@@ -30,6 +30,15 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// The largest answer that is read, in bytes: every endpoint there can be, twice over.
 pub const ANSWER_MAX: usize = 32 << 20;
 
+/// The socket that is asked when none is named.
+pub const DEFAULT_HOST: &str = "unix:///run/weft/weft.sock";
+
+/// The path of a socket that is named as users name it; `None` unless that is `unix://` and an absolute path.
+#[must_use]
+pub fn socket_path(host: &str) -> Option<PathBuf> {
+    host.strip_prefix("unix://").filter(|path| path.starts_with('/')).map(PathBuf::from)
+}
+
 /// A daemon's API, reached through its socket.
 #[derive(Clone, Debug)]
 pub struct Client {

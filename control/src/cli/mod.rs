@@ -1,4 +1,4 @@
-//! The command line: a client of the API, and the door to `weft daemon` and `weft demo`.
+//! The command line: a client of the API, and the door to `weft daemon`, `weft demo` and the CNI plugin.
 //!
 //! Data goes to standard output, talk to standard error; an error is one line that says what was wrong, with the value,
 //! and what to do. Exit codes follow [`crate::error::Code`]. A reader that closes our output early (`| head`) has what it
@@ -23,6 +23,7 @@ use args::{Cli, ColorChoice, Command, Global};
 use crate::api::ClientError;
 use crate::config::ConfigError;
 use crate::daemon::DaemonError;
+use crate::driver::cni;
 use crate::driver::docker::InstallError;
 use crate::error::{Code, Explain, Problem, one_line};
 use crate::log::{self, LogError};
@@ -31,6 +32,10 @@ use crate::packet::PacketError;
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Before anything else is looked at: a runtime waits for every start.
+    if cni::is_called() {
+        return cni::main();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse_arguments(&error),

@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use super::args::{DEFAULT_HOST, FilterKey, SessionKey};
+use super::args::{FilterKey, SessionKey};
+use crate::api::{DEFAULT_HOST, socket_path};
 use crate::error::{Explain, Problem};
 use crate::model::Name;
 
@@ -28,10 +29,7 @@ pub(super) fn subnet(text: &str) -> Result<IpNet, String> {
 }
 
 pub(super) fn socket(text: &str) -> Result<PathBuf, String> {
-    match text.strip_prefix("unix://") {
-        Some(path) if path.starts_with('/') => Ok(path.into()),
-        _ => Err(format!("write unix:// and an absolute path, such as {DEFAULT_HOST}")),
-    }
+    socket_path(text).ok_or_else(|| format!("write unix:// and an absolute path, such as {DEFAULT_HOST}"))
 }
 
 pub(super) fn key_value(text: &str) -> Result<(String, String), String> {

@@ -1,7 +1,7 @@
 //! Other people's network namespaces: where a container's end of a network is put.
 //!
 //! A sandbox is any network namespace named by a path. This room opens it, talks netlink inside it, and turns a TAP of
-//! ours into the container's interface: MAC, MTU, addresses, routes, up. It tells what has become of that ([`inside`]),
+//! ours into the container's interface: MAC, MTU, addresses, routes, up. It tells what has become of that ([`inside`], [`route`]),
 //! and whether anybody is in there any more ([`life`]). It also answers what the host's own namespace looks like ([`host`]), and builds scratch namespaces with
 //! links between them ([`named`], [`topology`]).
 //!
@@ -31,6 +31,7 @@ mod neighbor;
 mod netns;
 mod nets;
 mod plug;
+pub mod route;
 pub mod topology;
 
 pub(crate) use device::Device;

@@ -10,9 +10,7 @@ use clap_complete::Shell;
 pub(super) use network::{ConnectArgs, CreateArgs, FilterKey, ListArgs, NetworkCommand};
 
 use super::values::{key, session_filter, socket};
-
-/// The socket that is asked when none is named.
-pub(super) const DEFAULT_HOST: &str = "unix:///run/weft/weft.sock";
+use crate::api::DEFAULT_HOST;
 
 const EXIT_CODES: &str = "\
 Exit codes:
