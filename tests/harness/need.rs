@@ -22,6 +22,12 @@ pub enum Need {
     Docker,
     /// `nft` and the kernel's address translation, as a peer.
     Nft,
+    /// The reference CNI plugins, as neighbours of ours in a list.
+    CniPlugins,
+    /// `iptables`, which the plugin `portmap` translates with.
+    Iptables,
+    /// A runtime that speaks CNI, and what goes into its image.
+    Podman,
 }
 
 impl Need {
@@ -38,6 +44,14 @@ impl Need {
                 missing_program(&["dockerd", "docker", "containerd", "runc", "busybox", "iptables"])
             }
             Need::Nft => nftables_translate().err(),
+            Need::CniPlugins if !Path::new("/usr/lib/cni/host-local").exists() => {
+                Some("containernetworking-plugins is not installed".into())
+            }
+            Need::Iptables => iptables_translate().err(),
+            Need::Podman if !Path::new("/usr/bin/podman").exists() => Some("podman is not installed".into()),
+            Need::Podman if !Path::new("/bin/busybox").exists() => {
+                Some("busybox-static is not installed".into())
+            }
             _ => None,
         }
     }
@@ -79,6 +93,19 @@ fn nftables_translate() -> Result<(), String> {
         Ok(())
     } else {
         Err("the kernel does not translate addresses".into())
+    }
+}
+
+/// Whether a namespace takes a rule that translates.
+fn iptables_translate() -> Result<(), String> {
+    if !Path::new("/usr/sbin/iptables").exists() {
+        return Err("iptables is not installed".into());
+    }
+    let probe = Namespace::new("probe");
+    if probe.exec(&["/usr/sbin/iptables", "-t", "nat", "-A", "POSTROUTING", "-j", "MASQUERADE"]).ok() {
+        Ok(())
+    } else {
+        Err("iptables does not translate addresses".into())
     }
 }
 

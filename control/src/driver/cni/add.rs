@@ -7,7 +7,7 @@
 use super::environment::Place;
 use super::ipam::Delegate;
 use super::result::{Address, Attached, Dns, Interface, Route};
-use super::wishes::{Given, Wishes, subnets_of};
+use super::wishes::{Given, Wishes, subnets, subnets_of};
 use super::{CniError, Configuration, Verb, labels, network};
 use crate::api::Client;
 use crate::api::types::{Connected, EndpointInfo, EndpointRequest, NetworkInfo};
@@ -40,9 +40,14 @@ pub(super) async fn add(
     } else {
         let network = match found {
             Some(network) => network,
-            None => network::create(client, &config.network, &[]).await?,
+            None => {
+                if !config.network.subnets.is_empty() {
+                    wishes.fit(&config.network.subnets)?;
+                }
+                network::create(client, &config.network, &[]).await?
+            }
         };
-        wishes.fit(&network)?;
+        wishes.fit(&subnets(&network))?;
         (request.ip, request.ip6) = (ip, ip6);
         attach(client, &netns, &network, &request, &[]).await?
     };

@@ -67,16 +67,16 @@ impl Wishes {
         Ok((ip, ip6))
     }
 
-    /// Whether the prefix lengths that were given are the network's.
+    /// Whether they lie in one of these subnets, with its prefix length if one was given.
     ///
     /// # Errors
     /// [`CniError::Configuration`].
-    pub(super) fn fit(&self, network: &NetworkInfo) -> Result<(), CniError> {
+    pub(super) fn fit(&self, subnets: &[IpNet]) -> Result<(), CniError> {
         for AddressWish { address, prefix } in &self.ips {
-            let Some(prefix) = prefix else { continue };
-            let home = home(network, *address).ok_or_else(|| nowhere("ips", *address, network))?;
-            if home.subnet.prefix_len() != *prefix {
-                return Err(wrong("ips", format!("{address}/{prefix} is in the network's {}", home.subnet)));
+            let mut homes = subnets.iter().filter(|subnet| subnet.contains(address));
+            let home = homes.next().ok_or_else(|| nowhere("ips", *address, subnets))?;
+            if let Some(prefix) = prefix.filter(|&prefix| prefix != home.prefix_len()) {
+                return Err(wrong("ips", format!("{address}/{prefix} is in the network's {home}")));
             }
         }
         Ok(())
@@ -97,7 +97,7 @@ impl Given {
         let mut given = Self { ip: None, ip6: None, paths: vec![] };
         for address in &result.ips {
             let own = address.address.addr();
-            let home = home(network, own).ok_or_else(|| nowhere("ipam", own, network))?;
+            let home = home(network, own).ok_or_else(|| nowhere("ipam", own, &subnets(network)))?;
             if home.subnet.prefix_len() != address.address.prefix_len() {
                 return Err(wrong(
                     "ipam",
@@ -184,8 +184,13 @@ fn home(network: &NetworkInfo, address: IpAddr) -> Option<&SubnetInfo> {
     network.subnets.iter().find(|subnet| subnet.subnet.contains(&address))
 }
 
-fn nowhere(key: &str, address: IpAddr, network: &NetworkInfo) -> CniError {
-    let subnets: Vec<_> = network.subnets.iter().map(|subnet| subnet.subnet.to_string()).collect();
+/// The ranges of a network.
+pub(super) fn subnets(network: &NetworkInfo) -> Vec<IpNet> {
+    network.subnets.iter().map(|subnet| subnet.subnet).collect()
+}
+
+fn nowhere(key: &str, address: IpAddr, subnets: &[IpNet]) -> CniError {
+    let subnets: Vec<_> = subnets.iter().map(ToString::to_string).collect();
     wrong(key, format!("{address} is in none of the network's subnets, {}", subnets.join(", ")))
 }
 

@@ -1,4 +1,4 @@
-use super::super::wishes::{Given, Wishes};
+use super::super::wishes::{Given, Wishes, subnets};
 use super::*;
 
 fn wishes(more: Value, args: &str) -> Result<Wishes, CniError> {
@@ -18,14 +18,14 @@ fn all_who_ask_are_heard_and_may_not_contradict_each_other() {
     let both = json!({"runtimeConfig": {"ips": ["10.1.0.5/24"], "mac": "02:00:00:00:00:05"}, "args": {"cni": {"ips": ["fd01::5"]}}});
     let asked = wishes(both.clone(), "IP=10.1.0.5;MAC=02:00:00:00:00:05").unwrap();
     assert_eq!(asked.by_family().unwrap(), (Some([10, 1, 0, 5].into()), Some("fd01::5".parse().unwrap())));
-    asked.fit(&info("bridge")).unwrap();
+    asked.fit(&subnets(&info("bridge"))).unwrap();
     let (code, message) = refusal(wishes(both.clone(), "MAC=02:00:00:00:00:06"));
     assert!(code == 7 && message.contains("02:00:00:00:00:06"), "{message}");
     let (code, message) = refusal(wishes(both, "IP=10.1.0.6").unwrap().by_family());
     assert!(code == 7 && message.contains("10.1.0.5 and 10.1.0.6"), "{message}");
     for (wish, part) in [("10.1.0.5/16", "in the network's 10.1.0.0/24"), ("10.2.0.5/24", "in none of")] {
         let asked = wishes(json!({"runtimeConfig": {"ips": [wish]}}), "").unwrap();
-        let (code, message) = refusal(asked.fit(&info("bridge")));
+        let (code, message) = refusal(asked.fit(&subnets(&info("bridge"))));
         assert!(code == 7 && message.contains(part), "{message}");
     }
 }
