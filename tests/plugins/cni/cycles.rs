@@ -78,7 +78,7 @@ impl<'a> Worker<'a> {
 
     /// One container's life.
     fn cycle(&mut self, number: usize) {
-        let fresh = (number % SUDDEN == 0).then(|| Namespace::new("sudden"));
+        let fresh = number.is_multiple_of(SUDDEN).then(|| Namespace::new("sudden"));
         let netns = fresh.as_ref().unwrap_or(&self.own).path();
         let id = format!("cycle-{number}");
         let call = |verb: &str| {
@@ -86,7 +86,7 @@ impl<'a> Worker<'a> {
             call.set("CNI_CONTAINERID", &id).set("CNI_NETNS", &netns).set("CNI_IFNAME", "eth0")
         };
         let (add, del) = (call("ADD"), call("DEL"));
-        if number % KILLED == 0 {
+        if number.is_multiple_of(KILLED) {
             self.scene.killed.lock().expect("no panic").insert(id.clone());
             let mut child = add.spawn();
             // Wherever it is then.
