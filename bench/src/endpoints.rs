@@ -22,7 +22,7 @@ use crate::stage::daemon::{Daemon, directory, text};
 use crate::stage::netns::{Namespace, remove_leftovers};
 
 /// The network that everything is connected to.
-const NETWORK: &str = "full";
+pub(crate) const NETWORK: &str = "full";
 
 /// How many endpoints a sandbox gets: a namespace with thousands of links would measure the kernel's search for names.
 const PER_SANDBOX: usize = 64;
@@ -52,19 +52,27 @@ pub(crate) struct Figures {
     restart_ms: f64,
 }
 
+/// What most calls took, and the slowest.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Quantiles {
+pub(crate) struct Quantiles {
     p50_ms: f64,
     p99_ms: f64,
     max_ms: f64,
 }
 
 impl Quantiles {
-    fn of(times: &[Duration]) -> Self {
+    /// Of at least one time.
+    pub(crate) fn of(times: &[Duration]) -> Self {
         let mut nanos: Vec<u64> = times.iter().map(|time| time.as_nanos() as u64).collect();
         nanos.sort_unstable();
         let ms = |percent| percentile(&nanos, percent) as f64 / 1e6;
         Self { p50_ms: ms(50.0), p99_ms: ms(99.0), max_ms: ms(100.0) }
+    }
+
+    /// A line of a table.
+    pub(crate) fn line(&self, what: &str) -> String {
+        let Self { p50_ms, p99_ms, max_ms } = self;
+        format!("{what:<10} p50 {p50_ms:>7.2} ms   p99 {p99_ms:>7.2} ms   max {max_ms:>7.2} ms\n")
     }
 }
 
@@ -73,21 +81,8 @@ impl Quantiles {
 /// # Errors
 /// [`LabError`]; what was made is removed.
 pub(crate) fn run(weft: &Path, plan: Plan) -> Result<Figures, LabError> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(LabError::NotRoot);
-    }
-    remove_leftovers();
-    let mut lab = Lab::build(weft, plan.count)?;
-    lab.create()?;
-    let started = Instant::now();
-    for number in 0..plan.count {
-        interrupt::check()?;
-        lab.attach(number)?;
-        if (number + 1) % 100 == 0 {
-            eprintln!("{} of {} endpoints attached", number + 1, plan.count);
-        }
-    }
-    let fill_s = started.elapsed().as_secs_f64();
+    let (mut lab, fill) = Lab::filled(weft, plan.count)?;
+    let fill_s = fill.as_secs_f64();
     let (mut attach, mut detach) = (Vec::new(), Vec::new());
     for sample in 0..plan.samples {
         interrupt::check()?;
@@ -115,9 +110,6 @@ pub(crate) fn run(weft: &Path, plan: Plan) -> Result<Figures, LabError> {
 
 /// The figures, a line each.
 pub(crate) fn render(figures: &Figures) -> String {
-    let line = |what: &str, q: Quantiles| {
-        format!("{what:<10} p50 {:>7.2} ms   p99 {:>7.2} ms   max {:>7.2} ms\n", q.p50_ms, q.p99_ms, q.max_ms)
-    };
     format!(
         "{} endpoints attached in {:.1} s; with them present, {} times:\n{}{}\
          daemon and packet process: {:.1} MiB resident, {:?} descriptors\n\
@@ -125,8 +117,8 @@ pub(crate) fn render(figures: &Figures) -> String {
         figures.count,
         figures.fill_s,
         figures.samples,
-        line("attach", figures.attach),
-        line("detach", figures.detach),
+        figures.attach.line("attach"),
+        figures.detach.line("detach"),
         figures.memory_mib,
         figures.descriptors,
         figures.restart_ms,
@@ -134,18 +126,46 @@ pub(crate) fn render(figures: &Figures) -> String {
 }
 
 /// A host with a daemon, and sandboxes for its endpoints.
-struct Lab {
+pub(crate) struct Lab {
     runtime: Runtime,
     client: Client,
     daemon: Option<Daemon>,
     sandboxes: Vec<Namespace>,
-    host: Namespace,
+    /// Where the daemon is.
+    pub(crate) host: Namespace,
     weft: PathBuf,
     /// Removed last.
     directory: TempDir,
 }
 
 impl Lab {
+    /// One with `count` endpoints, and how long it took to attach them.
+    ///
+    /// # Errors
+    /// [`LabError`]; what was made is removed.
+    pub(crate) fn filled(weft: &Path, count: usize) -> Result<(Self, Duration), LabError> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(LabError::NotRoot);
+        }
+        remove_leftovers();
+        let lab = Self::build(weft, count)?;
+        lab.create()?;
+        let started = Instant::now();
+        for number in 0..count {
+            interrupt::check()?;
+            lab.attach(number)?;
+            if (number + 1) % 100 == 0 {
+                eprintln!("{} of {count} endpoints attached", number + 1);
+            }
+        }
+        Ok((lab, started.elapsed()))
+    }
+
+    /// The socket of its daemon.
+    pub(crate) fn socket(&self) -> &Path {
+        self.client.socket()
+    }
+
     fn build(weft: &Path, count: usize) -> Result<Self, LabError> {
         let runtime =
             Builder::new_current_thread().enable_all().build().map_err(LabError::io("start a client"))?;
@@ -232,7 +252,7 @@ fn name(text: &str) -> Result<Name, LabError> {
     text.parse().map_err(|_| refused(text))
 }
 
-fn refused(what: &str) -> LabError {
+pub(crate) fn refused(what: &str) -> LabError {
     LabError::Refused(what.to_owned())
 }
 

@@ -119,6 +119,27 @@ fn masquerade_beside_plain_routing() {
 }
 
 #[test]
+fn the_cni_plugin_on_a_host_with_endpoints() {
+    let Some(command) = lab() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("out.json");
+    // The same program and environment, another instrument.
+    let mut cni = Command::new(command.get_program());
+    cni.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    cni.args(["cni", "--quick", "--count", "3", "--samples", "4", "--json"]).arg(&json);
+    let child = cni.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let figures: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    assert_eq!((&figures["count"], &figures["samples"]), (&3.into(), &4.into()));
+    for verb in ["add", "del", "version"] {
+        assert!(figures[verb]["p99_ms"].as_f64() > Some(0.0), "{figures}");
+    }
+    assert_eq!(namespaces_of(pid), Vec::<String>::new());
+}
+
+#[test]
 fn a_lab_that_is_interrupted_leaves_nothing_behind() {
     let Some(mut command) = lab() else { return };
     // Long enough to be caught in the middle of it.

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 
 use args::{CompareArgs, How, NatArgs, Views};
 
+use crate::cni;
 use crate::compare::{self, Plan};
 use crate::endpoints;
 use crate::error::LabError;
@@ -34,6 +36,8 @@ enum Action {
     Nat(NatArgs),
     /// Fill one host with endpoints and measure attaching, detaching, memory and a restart (needs root)
     Endpoints(EndpointsArgs),
+    /// Fill one host with endpoints and measure the CNI plugin there, from its start to its end (needs root)
+    Cni(CniArgs),
     /// Show a report that was written with --json once more
     Render(RenderArgs),
     /// Send and receive inside a namespace; the labs start these by themselves
@@ -55,6 +59,22 @@ struct EndpointsArgs {
 }
 
 #[derive(Debug, Args)]
+struct CniArgs {
+    /// How many endpoints the host has [default: 200; with --quick: 20]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4_000))]
+    count: Option<u16>,
+    /// How many times ADD and DEL are called [default: 500; with --quick: 20]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    samples: Option<u16>,
+    /// A smoke test
+    #[arg(long)]
+    quick: bool,
+    /// Write the figures as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct RenderArgs {
     /// The report
     json: PathBuf,
@@ -70,6 +90,7 @@ pub fn main() -> ExitCode {
         Action::Compare(args) => compare(args.plan(), &args.how),
         Action::Nat(args) => compare(args.plan(), &args.how),
         Action::Endpoints(args) => fill(&args),
+        Action::Cni(args) => call_plugin(&args),
         Action::Render(args) => render(&args),
     };
     match outcome {
@@ -88,11 +109,7 @@ fn compare(mut plan: Plan, how: &How) -> Result<(), LabError> {
         plan.weft = Some(find_weft()?);
     }
     let report = compare::run(&plan)?;
-    if let Some(file) = &how.json {
-        let json = serde_json::to_string_pretty(&report)
-            .map_err(|error| LabError::BadReport { file: file.display().to_string(), source: error })?;
-        write(file, &json)?;
-    }
+    keep(how.json.as_deref(), &report)?;
     show(&report, &how.views)
 }
 
@@ -100,13 +117,30 @@ fn fill(args: &EndpointsArgs) -> Result<(), LabError> {
     interrupt::watch()?;
     let plan = endpoints::Plan { count: args.count.into(), samples: args.samples.into() };
     let figures = endpoints::run(&find_weft()?, plan)?;
-    if let Some(file) = &args.json {
-        let json = serde_json::to_string_pretty(&figures)
-            .map_err(|error| LabError::BadReport { file: file.display().to_string(), source: error })?;
-        write(file, &json)?;
-    }
+    keep(args.json.as_deref(), &figures)?;
     print!("{}", endpoints::render(&figures));
     Ok(())
+}
+
+fn call_plugin(args: &CniArgs) -> Result<(), LabError> {
+    interrupt::watch()?;
+    let (count, samples) = if args.quick { (20, 20) } else { (200, 500) };
+    let plan = cni::Plan {
+        count: args.count.unwrap_or(count).into(),
+        samples: args.samples.unwrap_or(samples).into(),
+    };
+    let figures = cni::run(&find_weft()?, plan)?;
+    keep(args.json.as_deref(), &figures)?;
+    print!("{}", cni::render(&figures));
+    Ok(())
+}
+
+/// Writes a report, if that was asked for.
+fn keep(file: Option<&Path>, report: &impl Serialize) -> Result<(), LabError> {
+    let Some(file) = file else { return Ok(()) };
+    let json = serde_json::to_string_pretty(report)
+        .map_err(|error| LabError::BadReport { file: file.display().to_string(), source: error })?;
+    write(file, &json)
 }
 
 fn render(args: &RenderArgs) -> Result<(), LabError> {
