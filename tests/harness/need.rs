@@ -60,6 +60,12 @@ impl Need {
 /// Prints and records why a test is skipped; true when it is.
 pub fn skip(needs: &[Need]) -> bool {
     let Some(reason) = needs.iter().find_map(|need| need.missing()) else { return false };
+    tell(&reason);
+    true
+}
+
+/// Prints and records why a test is skipped that has found out by itself.
+pub fn tell(reason: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     println!("skipped: {reason} ({test})");
     if let Some(path) = std::env::var_os("WEFT_SKIP_LOG") {
@@ -67,7 +73,6 @@ pub fn skip(needs: &[Need]) -> bool {
         let opened = OpenOptions::new().create(true).append(true).open(path);
         opened.and_then(|mut log| log.write_all(line.as_bytes())).expect("the skip log can be written");
     }
-    true
 }
 
 /// True when the full amounts were asked for (`tests/run --full`).

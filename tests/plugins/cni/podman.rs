@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The image that all containers are made of.
 const IMAGE: &str = "weft-test";
 
+/// Without these podman asks for more than a container on a small machine may have.
+const LIMITS: [&str; 4] = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
+
 /// podman with everything it keeps in a directory of its own, standing in the host's namespace. Dropping it removes its
 /// containers.
 struct Podman<'a> {
@@ -85,10 +88,15 @@ impl<'a> Podman<'a> {
     /// Starts a container; gives its id.
     #[track_caller]
     fn start(&self, args: &[&str], script: &str) -> String {
-        // Without limits of its own podman asks for more than a container on a small machine may have.
-        let limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
-        let line = [&["run", "-d"], &limits[..], args, &[IMAGE, "sh", "-c", script]].concat();
+        let line = [&["run", "-d"], &LIMITS[..], args, &[IMAGE, "sh", "-c", script]].concat();
         self.run(&line).must().trim().to_owned()
+    }
+
+    /// Why this machine runs no container at all, networks aside.
+    fn cannot(&self) -> Option<String> {
+        let line = [&["run", "--rm", "--network", "none"], &LIMITS[..], &[IMAGE, "echo", "works"]].concat();
+        let outcome = self.run(&line);
+        (!outcome.ok()).then(|| format!("podman cannot run containers: {}", outcome.stderr.trim()))
     }
 
     #[track_caller]
@@ -125,6 +133,9 @@ fn podman_runs_its_containers_on_our_networks() {
     };
     let networks = [("front", plugin("10.84.0.0/24")), ("back", plugin("10.85.0.0/24"))];
     let podman = Podman::new(&scene, &networks);
+    if let Some(reason) = podman.cannot() {
+        return need::tell(&reason);
+    }
     let links = others(scene.host());
     let server = "mkdir -p /www; echo hello >/www/index.html; exec httpd -f -p 80 -h /www";
     let web = podman.start(&["--name", "web", "--network", "front", "-p", "8080:80"], server);

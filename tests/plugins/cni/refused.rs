@@ -28,6 +28,13 @@ fn a_configuration_that_cannot_be_changes_nothing() {
             "sctp",
         ),
         (runtime("portMappings", json!([{"hostPort": 70000, "containerPort": 9}])), 7, "70000"),
+        (
+            json!({"subnet": "10.84.0.0/24", "runtimeConfig": {"portMappings": [
+                {"hostPort": 9, "containerPort": 9, "hostIP": "224.0.0.1"}
+            ]}}),
+            7,
+            "224.0.0.1",
+        ),
         (runtime("portMappings", json!("80")), 6, "\"80\""),
         (runtime("ips", json!(["10.84.0.5/24", "10.84.0.6/24"])), 7, "10.84.0.5 and 10.84.0.6"),
         (runtime("mac", json!("ff:ff:ff:ff:ff:ff")), 7, "ff:ff:ff:ff:ff:ff"),

@@ -9,8 +9,8 @@ use super::ipam::Delegate;
 use super::result::{Address, Attached, Dns, Interface, Route};
 use super::wishes::{Given, Wishes, subnets, subnets_of};
 use super::{CniError, Configuration, Verb, labels, network};
-use crate::api::Client;
 use crate::api::types::{Connected, EndpointInfo, EndpointRequest, NetworkInfo};
+use crate::api::{Client, ClientError};
 use crate::sandbox::Netns;
 use crate::sandbox::route::{Path, add_paths, paths};
 
@@ -129,7 +129,14 @@ async fn attach(
     request: &EndpointRequest,
     extra: &[Path],
 ) -> Result<Attached, CniError> {
-    let Connected { endpoint, warnings } = client.connect(&network.name, request).await?;
+    let connected = client.connect(&network.name, request).await;
+    if let (Err(ClientError::Lost { .. } | ClientError::Silent { .. }), Some(name)) =
+        (&connected, &request.name)
+    {
+        // It may have been done all the same.
+        let _ = client.disconnect(&network.name, name.as_str()).await;
+    }
+    let Connected { endpoint, warnings } = connected?;
     for warning in &warnings {
         eprintln!("weft: {warning}");
     }

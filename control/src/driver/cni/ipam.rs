@@ -26,6 +26,8 @@ pub(super) struct Delegate<'a> {
     plugin: &'a str,
     executable: PathBuf,
     input: &'a [u8],
+    /// How long it may take.
+    pub(super) patience: Duration,
 }
 
 impl<'a> Delegate<'a> {
@@ -45,7 +47,7 @@ impl<'a> Delegate<'a> {
                 why: format!("is in no directory of CNI_PATH, {}", path.display()),
             }
         })?;
-        Ok(Self { plugin, executable, input })
+        Ok(Self { plugin, executable, input, patience: IPAM_TIMEOUT })
     }
 
     /// Asks for addresses.
@@ -71,9 +73,9 @@ impl<'a> Delegate<'a> {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| self.failed(format!("cannot be started: {error}")))?;
-        let (status, answer) = match tokio::time::timeout(IPAM_TIMEOUT, self.converse(child)).await {
+        let (status, answer) = match tokio::time::timeout(self.patience, self.converse(child)).await {
             Ok(ended) => ended.map_err(|error| self.failed(format!("cannot be talked to: {error}")))?,
-            Err(_) => return Err(self.failed(format!("was not done within {} s", IPAM_TIMEOUT.as_secs()))),
+            Err(_) => return Err(self.failed(format!("was not done within {:?}", self.patience))),
         };
         if status.success() {
             return Ok(answer);

@@ -105,8 +105,8 @@ async fn perform(call: &Call, mut fields: Fields, input: &[u8]) -> Result<Option
         }
         Call::Del(attachment) => {
             let head = Head::take(&mut fields, call.verb())?;
-            remove::del(&client(&head)?, attachment, &head, delegate_of(&head, &path, input)?).await?;
-            Ok(None)
+            remove::del(&client(&head)?, attachment, &head).await?;
+            forward(delegate_of(&head, &path, input)?, call.verb()).await
         }
         Call::Check(place) => {
             let config = Configuration::read(fields, call.verb())?;
@@ -117,8 +117,12 @@ async fn perform(call: &Call, mut fields: Fields, input: &[u8]) -> Result<Option
         Call::Gc => {
             let kept = remove::kept(&mut fields)?;
             let head = Head::take(&mut fields, call.verb())?;
-            remove::gc(&client(&head)?, &kept, &head, delegate_of(&head, &path, input)?).await?;
-            Ok(None)
+            let own = remove::gc(&client(&head)?, &kept, &head).await;
+            let other = match delegate_of(&head, &path, input) {
+                Ok(delegate) => forward(delegate, call.verb()).await,
+                Err(error) => Err(error),
+            };
+            own.and(other)
         }
         Call::Status => {
             let config = Configuration::read(fields, call.verb())?;

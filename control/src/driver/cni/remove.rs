@@ -7,8 +7,7 @@ use serde::Deserialize;
 use super::configuration::Head;
 use super::environment::Attachment;
 use super::fields::Fields;
-use super::ipam::Delegate;
-use super::{CniError, Verb, labels};
+use super::{CniError, labels};
 use crate::api::{Client, ClientError};
 use crate::error::{Code, Explain};
 
@@ -20,21 +19,12 @@ pub(super) struct Kept {
     ifname: String,
 }
 
-/// Removes one attachment, then lets a delegated plugin have its addresses back.
+/// Removes one attachment. A delegated plugin gets its addresses back afterwards: nobody else may have them before.
 ///
 /// # Errors
 /// [`CniError`]; the runtime may try again.
-pub(super) async fn del(
-    client: &Client,
-    attachment: &Attachment,
-    head: &Head,
-    delegate: Option<Delegate<'_>>,
-) -> Result<(), CniError> {
-    disconnect(client, &head.name, labels::name_of(attachment)?.as_str()).await?;
-    match delegate {
-        Some(delegate) => delegate.call(Verb::Del).await.map(drop),
-        None => Ok(()),
-    }
+pub(super) async fn del(client: &Client, attachment: &Attachment, head: &Head) -> Result<(), CniError> {
+    Ok(disconnect(client, &head.name, labels::name_of(attachment)?.as_str()).await?)
 }
 
 /// The attachments that are to stay.
@@ -50,33 +40,23 @@ pub(super) fn kept(fields: &mut Fields) -> Result<BTreeSet<Kept>, CniError> {
 ///
 /// # Errors
 /// The first [`CniError`]; the others are removed all the same.
-pub(super) async fn gc(
-    client: &Client,
-    kept: &BTreeSet<Kept>,
-    head: &Head,
-    delegate: Option<Delegate<'_>>,
-) -> Result<(), CniError> {
+pub(super) async fn gc(client: &Client, kept: &BTreeSet<Kept>, head: &Head) -> Result<(), CniError> {
     let endpoints = match client.network(&head.name).await {
         Ok(network) => network.endpoints,
         Err(error) if error.code() == Code::NotFound => vec![],
         Err(error) => return Err(error.into()),
     };
-    let mut first: Option<CniError> = None;
+    let mut first = None;
     for endpoint in endpoints {
         let Some((container, ifname)) = labels::owner(&endpoint, &head.name) else { continue };
         if kept.contains(&Kept { container: container.to_owned(), ifname: ifname.to_owned() }) {
             continue;
         }
         if let Err(error) = disconnect(client, &head.name, &endpoint.name).await {
-            first = first.or(Some(error.into()));
+            first = first.or(Some(error));
         }
     }
-    if let Some(delegate) = delegate
-        && let Err(error) = delegate.call(Verb::Gc).await
-    {
-        first = first.or(Some(error));
-    }
-    first.map_or(Ok(()), Err)
+    first.map_or(Ok(()), |error| Err(error.into()))
 }
 
 async fn disconnect(client: &Client, network: &str, endpoint: &str) -> Result<(), ClientError> {

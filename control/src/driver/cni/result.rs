@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{CniError, Version};
 
@@ -124,7 +124,7 @@ impl Attached {
     /// # Errors
     /// [`CniError::Decode`].
     pub(super) fn read(value: Value, what: &str) -> Result<Self, CniError> {
-        serde_json::from_value(value)
+        serde_json::from_value(without_nulls(value))
             .map_err(|error| CniError::Decode { what: what.to_owned(), why: error.to_string() })
     }
 
@@ -182,6 +182,18 @@ impl Attached {
             self.dns = later.dns;
         }
         self
+    }
+}
+
+/// Others may write `null` for what is not there.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let there = map.into_iter().filter(|(_, value)| !value.is_null());
+            there.map(|(key, value)| (key, without_nulls(value))).collect::<Map<_, _>>().into()
+        }
+        Value::Array(values) => values.into_iter().map(without_nulls).collect(),
+        other => other,
     }
 }
 

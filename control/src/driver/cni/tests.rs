@@ -2,6 +2,7 @@
 
 mod configuration;
 mod environment;
+mod ipam;
 mod network;
 mod result;
 mod wishes;

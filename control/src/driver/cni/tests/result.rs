@@ -92,6 +92,15 @@ proptest! {
 }
 
 #[test]
+fn what_others_leave_out_or_call_null_is_not_there() {
+    let told = json!({"cniVersion": "0.4.0", "interfaces": null, "ips": [{"address": "10.1.0.2/24", "gateway": null}], "x": 1});
+    let read = Attached::read(told, "it").unwrap();
+    assert_eq!((read.interfaces.len(), read.ips[0].gateway, read.dns), (0, None, Dns::default()));
+    let (code, message) = refusal(Attached::read(json!({"ips": [{}]}), "'prevResult'"));
+    assert!(code == 6 && message.contains("'prevResult'") && message.contains("address"), "{message}");
+}
+
+#[test]
 fn errors_have_the_specifications_shape() {
     let error = CniError::IfnameTaken { ifname: "eth0".into(), netns: "/run/netns/c1".into() };
     let told = json!(error.told(Version::V0_4_0));
