@@ -38,20 +38,25 @@ fn usual(kind: Kind) -> Outcome<(Lab, Container)> {
     Ok((lab, a))
 }
 
-pub(crate) fn life_a_daemon_killed_under_a_transfer_breaks_nothing(kind: Kind) -> Outcome {
-    let (lab, a) = usual(kind)?;
-    let daemon = lab.weft()?;
-    let packets = daemon.dataplane();
-    let [inside, outside] = ends(&lab, &a);
+/// The process is killed in the middle of a transfer to the server, which completes.
+fn killed_under_a_transfer(lab: &Lab, a: &Container, pid: Pid) {
+    let [inside, outside] = ends(lab, a);
     thread::scope(|scope| {
         let transfer = scope.spawn(|| stream::carry(inside, outside, 512));
         let before = received(lab.server(), UPLINK).0;
         wait::until_true("the transfer is under way", || {
             received(lab.server(), UPLINK).0 > before + (1 << 20)
         });
-        kill(daemon.pid(), Signal::SIGKILL).expect("it runs");
+        kill(pid, Signal::SIGKILL).expect("it runs");
         transfer.join().expect("the transfer completes");
     });
+}
+
+pub(crate) fn life_a_daemon_killed_under_a_transfer_breaks_nothing(kind: Kind) -> Outcome {
+    let (lab, a) = usual(kind)?;
+    let daemon = lab.weft()?;
+    let packets = daemon.dataplane();
+    killed_under_a_transfer(&lab, &a, daemon.pid());
     hold!(!is_gone(packets), "the packet process has ended too");
     // New sessions work without a daemon, as long as reserved ports last.
     let [mut near, mut far] = connected(&lab, &a)?;
@@ -121,18 +126,7 @@ pub(crate) fn life_sessions_end_with_their_container(kind: Kind) -> Outcome {
 
 pub(crate) fn life_a_transfer_goes_on_when_the_packet_process_is_killed(kind: Kind) -> Outcome {
     let (lab, a) = usual(kind)?;
-    let daemon = lab.weft()?;
-    let packets = daemon.dataplane();
-    let [inside, outside] = ends(&lab, &a);
-    thread::scope(|scope| {
-        let transfer = scope.spawn(|| stream::carry(inside, outside, 512));
-        let before = received(lab.server(), UPLINK).0;
-        wait::until_true("the transfer is under way", || {
-            received(lab.server(), UPLINK).0 > before + (1 << 20)
-        });
-        kill(packets, Signal::SIGKILL).expect("it runs");
-        transfer.join().expect("the transfer completes");
-    });
+    killed_under_a_transfer(&lab, &a, lab.weft()?.dataplane());
     Ok(())
 }
 
