@@ -54,6 +54,35 @@ pub struct Received {
 #[error("the port has gone")]
 pub struct Gone;
 
+/// What a type with a field `socket` and nothing else has for handing it to another process. The text says what a second
+/// descriptor of the same socket means.
+macro_rules! one_socket {
+    ($type:ident, $shared:literal) => {
+        impl $type {
+            /// The socket that another process has opened.
+            #[must_use]
+            pub fn from_descriptor(descriptor: std::os::fd::OwnedFd) -> Self {
+                Self { socket: descriptor.into() }
+            }
+
+            /// Its descriptor.
+            #[must_use]
+            pub fn descriptor(&self) -> std::os::fd::BorrowedFd<'_> {
+                std::os::fd::AsFd::as_fd(&self.socket)
+            }
+
+            #[doc = concat!("The same socket by a second descriptor: ", $shared, ".")]
+            ///
+            /// # Errors
+            /// `EMFILE` when there are no more descriptors.
+            pub fn try_clone(&self) -> std::io::Result<Self> {
+                Ok(Self { socket: self.socket.try_clone()? })
+            }
+        }
+    };
+}
+use one_socket;
+
 /// Frames of one port, as one worker reads and writes them.
 pub trait FrameIo: Send {
     /// Reads one frame into `buffer` ([`FRAME_MAX`] bytes); `None` when there is none for now.

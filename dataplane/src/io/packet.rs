@@ -16,14 +16,14 @@
 //! - Neighbours are not resolved here; the frame's destination MAC is the caller's business.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 
 use super::filter::{self, Interest};
 use super::sys::{packet, sockopt};
-use super::{FrameIo, Gone, Received};
+use super::{FrameIo, Gone, Received, one_socket};
 use crate::offload::{Offload, vnet};
 use crate::verdict::DropReason;
 
@@ -100,26 +100,6 @@ impl PacketSocket {
         attach(filter::INSTRUCTIONS_MAX).or_else(short).map_err(io_error("attach a packet filter"))
     }
 
-    /// The socket that another process has opened.
-    #[must_use]
-    pub fn from_descriptor(descriptor: OwnedFd) -> Self {
-        Self { socket: descriptor.into() }
-    }
-
-    /// Its descriptor.
-    #[must_use]
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-
-    /// The same socket by a second descriptor: what one has read the other has not.
-    ///
-    /// # Errors
-    /// `EMFILE` when there are no more descriptors.
-    pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { socket: self.socket.try_clone()? })
-    }
-
     /// The index of its interface; `None` when that has gone for good.
     #[must_use]
     pub fn interface(&self) -> Option<u32> {
@@ -132,6 +112,8 @@ impl PacketSocket {
         sockopt::drops(self.descriptor()).unwrap_or(0)
     }
 }
+
+one_socket!(PacketSocket, "what one has read the other has not");
 
 impl FrameIo for PacketSocket {
     fn recv(&mut self, buffer: &mut [u8]) -> Result<Option<Received>, Gone> {

@@ -13,11 +13,11 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
-use super::filter;
+use super::{filter, one_socket};
 pub use crate::tables::Transport;
 
 /// Connections that may wait to be accepted; the kernel takes less if `net.core.somaxconn` says so.
@@ -103,26 +103,6 @@ impl Reserved {
         Ok(Self { socket })
     }
 
-    /// The socket that another process has opened.
-    #[must_use]
-    pub fn from_descriptor(descriptor: OwnedFd) -> Self {
-        Self { socket: descriptor.into() }
-    }
-
-    /// Its descriptor.
-    #[must_use]
-    pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-
-    /// The same socket by a second descriptor; the port is ours until both are closed.
-    ///
-    /// # Errors
-    /// `EMFILE` when there are no more descriptors.
-    pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { socket: self.socket.try_clone()? })
-    }
-
     /// What is reserved; port and address unspecified if it is no socket of that kind.
     #[must_use]
     pub fn local(&self) -> SocketAddr {
@@ -130,6 +110,8 @@ impl Reserved {
         self.socket.local_addr().ok().and_then(|address| address.as_socket()).unwrap_or(nothing)
     }
 }
+
+one_socket!(Reserved, "the port is ours until both are closed");
 
 impl From<Reserved> for OwnedFd {
     fn from(reserved: Reserved) -> Self {
