@@ -2,6 +2,8 @@
 //! skipped.
 #![allow(clippy::unwrap_used, reason = "a test's helpers are tests too")]
 
+mod support;
+
 use std::net::{IpAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -14,7 +16,6 @@ use rtnetlink::{LinkUnspec, RouteMessageBuilder};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use weft::egress::{Door, Handle, Plan, Want};
-use weft::sandbox::host::check_privileges;
 use weft::sandbox::topology::{VethEnd, veth_pair};
 use weft::sandbox::{Link, Netns};
 use weft_dataplane::gateway::{Egress, EgressSpec, Hop, LinkId};
@@ -24,19 +25,12 @@ use weft_dataplane::io::packet::PacketSocket;
 use weft_dataplane::io::reserve::{Reserved, Transport};
 use weft_dataplane::wire::{MacAddr, protocol};
 
+use support::{rtnetlink_in, skipped};
+
 /// Nothing that is waited for takes this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 const OUTSIDE: &str = "203.0.113.9";
 const OUTSIDE6: &str = "2001:db8:f::9";
-
-/// True, with a line saying so, when this process may not make namespaces.
-fn skipped() -> bool {
-    let reason = check_privileges().err();
-    if let Some(reason) = &reason {
-        eprintln!("skipped: {reason}");
-    }
-    reason.is_some()
-}
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -213,18 +207,6 @@ impl Lab {
         let netns = self.host.run(|| Netns::current().unwrap()).unwrap();
         weft::egress::start(plan, netns, fake).await
     }
-}
-
-/// For what [`Link`] does not do.
-fn rtnetlink_in(netns: &Netns) -> rtnetlink::Handle {
-    let runtime = tokio::runtime::Handle::current();
-    let open = || {
-        let _inside = runtime.enter();
-        rtnetlink::new_connection().unwrap()
-    };
-    let (connection, handle, _) = netns.run(open).unwrap();
-    tokio::spawn(connection);
-    handle
 }
 
 /// `hi` from 198.51.100.1 to port 7 of [`OUTSIDE`]. The kernel does the IPv4 checksum, UDP's is not used.

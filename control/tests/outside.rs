@@ -2,6 +2,8 @@
 //! that it was skipped.
 #![allow(clippy::unwrap_used, reason = "a test's helpers are tests too")]
 
+mod support;
+
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -11,7 +13,6 @@ use ipnet::IpNet;
 use netlink_packet_route::link::LinkAttribute;
 use rtnetlink::LinkUnspec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use weft::sandbox::host::check_privileges;
 use weft::sandbox::topology::{VethEnd, veth_pair};
 use weft::sandbox::{Link, Netns};
 use weft_dataplane::io::filter::Interest;
@@ -24,6 +25,8 @@ use weft_dataplane::verdict::DropReason;
 use weft_dataplane::wire::checksum::{Sum, checksum};
 use weft_dataplane::wire::{MacAddr, ethernet, ipv4, protocol, tcp};
 
+use support::{rtnetlink_in, skipped};
+
 const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 /// How long an answer that must not come is waited for; one that does come takes microseconds.
 const SILENCE: Duration = Duration::from_millis(200);
@@ -35,15 +38,6 @@ const PEER6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 const TUNNEL: u16 = 4_789;
 const LENT: u16 = 32_768;
 const PORT: u16 = 50_000;
-
-/// True, with a line saying so, when this process may not make namespaces.
-fn skipped() -> bool {
-    let reason = check_privileges().err();
-    if let Some(reason) = &reason {
-        eprintln!("skipped: {reason}");
-    }
-    reason.is_some()
-}
 
 /// One end of the wire.
 struct End {
@@ -110,18 +104,6 @@ impl End {
     fn connect(&self, to: SocketAddr) -> Result<TcpStream, ErrorKind> {
         self.netns.run(|| TcpStream::connect_timeout(&to, SILENCE).map_err(|e| e.kind())).unwrap()
     }
-}
-
-/// For what [`Link`] does not do.
-fn rtnetlink_in(netns: &Netns) -> rtnetlink::Handle {
-    let runtime = tokio::runtime::Handle::current();
-    let open = || {
-        let _inside = runtime.enter();
-        rtnetlink::new_connection().unwrap()
-    };
-    let (connection, handle, _) = netns.run(open).unwrap();
-    tokio::spawn(connection);
-    handle
 }
 
 /// The next frame.
