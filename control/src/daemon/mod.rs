@@ -27,7 +27,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use weft_dataplane::runtime::{Event, StartError, UnderlayConfig, worker_count};
+use weft_dataplane::runtime::{Event, StartError, UnderlayConfig, random_seed, worker_count};
 
 pub use error::DaemonError;
 pub use reload::Loader;
@@ -221,12 +221,6 @@ async fn open_way_out(
     let plan = egress::Plan { interface: config.uplink.clone(), seed: random_seed() };
     let way_out = egress::start(plan, Netns::current()?, &outdoors).await;
     Ok((outdoors, way_out))
-}
-
-/// Unpredictable: the standard library's hash keys are.
-fn random_seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
 fn packet_options(config: &Config, underlay: Option<&Underlay>) -> Result<packet::Options, StartError> {

@@ -10,7 +10,7 @@ use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use serde::{Deserialize, Serialize};
 
 use super::worker::{Command, Waker, Worker};
-use super::{Capture, CaptureFilter, Engine, FdbRow, Shared, Totals};
+use super::{Capture, CaptureFilter, Engine, FdbRow, Shared, Totals, random_seed};
 use crate::datapath::Datapath;
 use crate::io::UnderlayTx;
 use crate::io::tap::Tap;
@@ -396,10 +396,4 @@ pub fn worker_count(wanted: usize) -> Result<usize, StartError> {
         wanted if wanted > WORKERS_MAX => Err(StartError::TooManyWorkers(wanted)),
         wanted => Ok(wanted),
     }
-}
-
-/// Unpredictable to endpoints, which choose the keys of the tables: the standard library's hash keys are.
-fn random_seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }

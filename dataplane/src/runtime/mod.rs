@@ -82,3 +82,10 @@ impl Shared {
         Moment::from_nanos(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 }
+
+/// Unpredictable to endpoints, which choose the keys of the tables: the standard library's hash keys are.
+#[must_use]
+pub fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
