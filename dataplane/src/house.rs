@@ -116,6 +116,7 @@ impl House {
     pub(crate) fn settle(&self, tables: &Tables, published: &[Published]) -> Vec<Published> {
         let mut outside = self.outside();
         outside.nat.retain(|port| tables.port(port).is_some());
+        outside.nat.set_gateways(tables.gateways());
         self.touch();
         outside.nat.publish(published)
     }

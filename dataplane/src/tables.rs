@@ -282,6 +282,12 @@ impl Tables {
         self.segments.get(ranges.find(address)? as usize)
     }
 
+    /// The addresses of all gateways.
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = std::net::IpAddr> + '_ {
+        let gateways = self.segments.iter().filter_map(|segment| segment.gateway.as_ref());
+        gateways.flat_map(|gateway| gateway.spec().subnets.iter().map(|&(_, address)| address))
+    }
+
     /// What all gateways of this host share.
     #[must_use]
     pub fn house(&self) -> &House {

@@ -103,7 +103,9 @@ battery! {
         u_9a_a_container_reaches_its_own_published_udp_port
         t_8_a_published_tcp_port_sees_a_siblings_outside_address
         t_8_a_container_reaches_its_own_published_tcp_port
-        i_7_an_error_about_a_hairpinned_datagram_comes_back;
+        i_7_an_error_about_a_hairpinned_datagram_comes_back
+        published_by_the_gateways_address_and_the_host_has_the_other_ports
+        published_by_the_gateways_address_on_an_overlay;
     icmp:
         i_1_pings_with_the_same_id_from_two_containers
         i_1a_a_query_keeps_its_outside_id_for_every_host

@@ -1,7 +1,7 @@
 //! The gateway's part of the road: what endpoints send to their first hop, and what comes back to them.
 //!
 //! ```text
-//!  to GATEWAY_MAC: whither? > own:     echo | the host's leg | refused
+//!  to GATEWAY_MAC: whither? > own:     echo | a published port (nat.outbound) | the host's leg | refused
 //!                           > inside:  ttl > size > routed to the endpoint, here or behind another VTEP
 //!                           > outside: ttl > size > nat.outbound > the next hop's MAC
 //!  from a link:               nat.inbound | routed > ttl > size > the endpoint's MAC
@@ -76,7 +76,7 @@ impl Datapath {
         }
         let header = Header::of(frame.bytes)?;
         let way = match visit.gateway.whither(header.destination) {
-            Whither::Own(_) => self.for_gateway(visit, frame),
+            Whither::Own(_) => self.for_gateway(visit, header, frame),
             Whither::Inside => self.route_inside(visit, header, frame),
             Whither::Outside if visit.tables.segment_around(header.destination).is_some() => {
                 Err((DropReason::OtherNetwork, Some(ErrorKind::Prohibited)))
@@ -92,13 +92,23 @@ impl Datapath {
         })
     }
 
-    fn for_gateway(&mut self, visit: Visit<'_>, frame: &mut Frame<'_>) -> Result<Verdict, Refusal> {
+    /// The gateway's address answers echo requests, is a way to every published port, and otherwise the host's own.
+    fn for_gateway(
+        &mut self,
+        visit: Visit<'_>,
+        header: Header,
+        frame: &mut Frame<'_>,
+    ) -> Result<Verdict, Refusal> {
         // A later fragment does not tell whether it is of a question or of an answer to the host.
         let of_host = visit.gateway.spec().host.is_some() && packet::is_fragment(frame.bytes);
         if !of_host && echo::echo(&mut frame.bytes[L3..], is_partial(frame.offload)) {
             frame.bytes.copy_within(6..12, 0);
             frame.bytes[6..12].copy_from_slice(&GATEWAY_MAC.0);
             return Ok(Verdict::Deliver(visit.port.id));
+        }
+        let published = visit.tables.house.outside().nat.publishes_at(header.destination);
+        if published && header.comes_from_station().is_ok() {
+            return self.route_outside(visit, header, frame);
         }
         self.for_host(visit)
     }

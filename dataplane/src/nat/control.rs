@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use foldhash::fast::FixedState;
+use hashbrown::HashSet;
 
 use super::fragments::{FragmentLimits, Fragments};
 use super::key::{End, Ip, Net};
@@ -30,6 +31,7 @@ impl Nat {
             limits,
             timers,
             egress: Egress::default(),
+            gateways: HashSet::with_hasher(state.clone()),
             table: Table::new(state.clone()),
             ports: Ports::new(seed.rotate_left(32) ^ 0x6f75_7473_6964_6570, limits.lent),
             rules: Rules::new(&state),
@@ -48,20 +50,47 @@ impl Nat {
     pub fn set_egress(&mut self, egress: Egress, now: Moment) {
         self.advance(now);
         self.egress = egress;
-        let egress = &self.egress;
+        self.end_homeless();
+        let addresses = self.egress.links().flat_map(|link| link.addresses.iter().copied());
+        self.ports.set_addresses(addresses, |address| self.egress.is_outside(address));
+    }
+
+    /// The addresses of the networks' gateways have changed. At each of them the ports that are published at every
+    /// address are reached, by endpoints, whether the host itself has the address or not. Sessions by one that is gone end.
+    pub fn set_gateways(&mut self, gateways: impl IntoIterator<Item = IpAddr>) {
+        let mut next = HashSet::with_hasher(self.seed.clone());
+        next.extend(gateways);
+        let former = std::mem::replace(&mut self.gateways, next);
+        if former.iter().any(|&address| !self.is_own(address)) {
+            self.end_homeless();
+        }
+    }
+
+    /// Whether `address` is one of the host's, or of a gateway.
+    #[must_use]
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        self.egress.is_own(address) || self.gateways.contains(&address)
+    }
+
+    /// Whether some port may be published at the gateway's address `address`.
+    #[must_use]
+    pub fn publishes_at(&self, address: IpAddr) -> bool {
+        self.rules.len() > 0 && self.gateways.contains(&address)
+    }
+
+    /// Ends the sessions whose outside address is the host's no more.
+    fn end_homeless(&mut self) {
         let gone = |session: &Session| {
             let mapping = &self.table.mappings[session.mapping];
             let address = mapping.net.address(session.outside);
             match mapping.outside {
-                Outside::Lent(_) => !egress.is_outside(address),
-                Outside::Published { .. } => !egress.is_own(address),
+                Outside::Lent(_) => !self.egress.is_outside(address),
+                Outside::Published { .. } => !self.is_own(address),
             }
         };
         let gone: Vec<u32> =
             self.table.sessions.iter().filter(|(_, session)| gone(session)).map(|(slot, _)| slot).collect();
         gone.into_iter().for_each(|slot| self.end(slot));
-        let addresses = self.egress.links().flat_map(|link| link.addresses.iter().copied());
-        self.ports.set_addresses(addresses, |address| self.egress.is_outside(address));
     }
 
     /// The host's routing.

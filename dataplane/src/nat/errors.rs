@@ -99,7 +99,7 @@ impl Nat {
         })
     }
 
-    /// An error about a packet that an endpoint has received.
+    /// An error about a packet that an endpoint has received; one that the host itself has sent is not mapped.
     fn decide_outbound_error(
         &self,
         from: Inside,
@@ -107,7 +107,11 @@ impl Nat {
         embedded: &Embedded,
     ) -> Result<Errand, DropReason> {
         let net = Net::new(embedded.protocol, embedded.destination);
-        let hairpin = self.egress.is_own(packet.destination);
+        let hairpin = self.is_own(packet.destination);
+        let sender = End::new(embedded.source, embedded.source_port);
+        if hairpin && self.mapping_at(net, sender).is_none() {
+            return Err(DropReason::NatNotMapped);
+        }
         let hop = self.egress.lookup(packet.destination).filter(|_| !hairpin);
         let address = match hop {
             Some(hop) => hop.source,

@@ -54,7 +54,7 @@ impl Nat {
     /// What an outside end of this host stands for: a published port first.
     pub(super) fn mapping_at(&self, net: Net, outside: End) -> Option<u32> {
         let address = net.address(outside.ip);
-        let published = || self.egress.is_own(address).then(|| self.rules.find(net, outside))?;
+        let published = || self.is_own(address).then(|| self.rules.find(net, outside))?;
         published().or_else(|| self.table.by_outside(net, outside))
     }
 

@@ -59,7 +59,10 @@ mod tests;
 pub mod timers;
 mod types;
 
+use std::net::IpAddr;
+
 use foldhash::fast::FixedState;
+use hashbrown::HashSet;
 
 use self::fragments::Fragments;
 use self::pieces::Through;
@@ -82,6 +85,8 @@ pub struct Nat {
     limits: Limits,
     timers: Timers,
     egress: Egress,
+    /// Addresses of the networks' gateways: to endpoints they are the host's.
+    gateways: HashSet<IpAddr, FixedState>,
     table: Table,
     ports: Ports,
     rules: Rules,

@@ -111,7 +111,7 @@ impl Nat {
     fn as_it_is(&self, packet: &Packet, policy: Policy, reason: DropReason) -> Result<Through, DropReason> {
         let of_none =
             matches!(reason, DropReason::NatPolicy | DropReason::NatNoSession | DropReason::NatUnsupported);
-        let routed = of_none && policy == Policy::Answer && !self.egress.is_own(packet.destination);
+        let routed = of_none && policy == Policy::Answer && !self.is_own(packet.destination);
         let hop = self.egress.lookup(packet.destination).filter(|_| routed).ok_or(reason)?;
         Ok(Through { source: None, destination: None, outcome: Outcome::Leave(hop) })
     }
@@ -124,7 +124,7 @@ impl Nat {
         policy: Policy,
         now: Moment,
     ) -> Result<Through, DropReason> {
-        if !self.egress.is_own(packet.destination) {
+        if !self.is_own(packet.destination) {
             let hop = self.egress.lookup(packet.destination).ok_or(DropReason::NatNoRoute)?;
             let outside = self.leave(from, flow, hop.source.into(), policy, now)?;
             let source = outside.under(flow.net);

@@ -72,7 +72,7 @@ impl Datapath {
         let partial = is_partial(frame.offload);
         let mut outside = tables.house.outside();
         tables.house.touch();
-        let own = outside.nat.egress().is_own(header.destination);
+        let own = outside.nat.is_own(header.destination);
         let hop = outside.nat.egress().lookup(header.destination);
         if !own {
             header.outlives()?;

@@ -39,6 +39,24 @@ fn a_published_port_is_reached_at_every_address_and_answers_from_the_one_asked()
 }
 
 #[test]
+fn a_gateways_address_is_one_of_all_while_it_is_there() {
+    let mut world = World::new();
+    world.nat.publish(&[published(Protocol::Udp, 53, 1, at(A, 53))]);
+    let (gateway, other) = ("10.1.0.1", "10.2.0.1");
+    world.nat.set_gateways([gateway, other].map(|address| at(address, 0).0));
+    for (port, own) in [(5_000, gateway), (5_001, other), (5_002, ONE)] {
+        let seen = world.out(2, udp(at(B, port), at(own, 53)));
+        let Seen::Delivered(1, source, _) = seen else { panic!("{own}: {seen:?}") };
+        assert_eq!(world.out(1, udp(at(A, 53), source)), Seen::Delivered(2, at(own, 53), at(B, port)));
+    }
+    assert_eq!(world.sessions(), 6);
+    world.nat.set_gateways([at(gateway, 0).0]);
+    assert_eq!(world.sessions(), 5, "that of the published port by the other one has ended");
+    assert!(matches!(world.out(2, udp(at(B, 5_000), at(other, 53))), Seen::Left(..)), "as any address");
+    assert!(is_mapped(&world, at(gateway, 53)) && !is_mapped(&world, at(other, 53)));
+}
+
+#[test]
 fn a_rule_for_one_address_goes_before_one_for_all() {
     let mut world = World::new();
     let special = Published { outside: Some(at(TWO, 0).0), ..published(Protocol::Udp, 53, 2, at(B, 53)) };

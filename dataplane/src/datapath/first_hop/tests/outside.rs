@@ -104,6 +104,30 @@ fn a_published_port_is_reached_from_outside_from_a_sibling_and_from_itself() {
 }
 
 #[test]
+fn a_published_port_is_reached_by_the_gateways_address_whether_the_host_has_it_or_not() {
+    let mut bench = Bench::new();
+    let server = station(2);
+    for (port, from, gateway) in
+        [(11, station(1), "10.1.0.254"), (12, server, "10.1.0.254"), (41, narrow(), "10.4.0.254")]
+    {
+        let seen = bench.send(port, &udp(from, ip(gateway), (5_000, SERVICE), b"x"));
+        assert_eq!(seen.verdict, Verdict::Deliver(PortId(12)), "from {port}");
+        let (source, destination, ttl) = read(&seen.bytes, false);
+        assert_eq!((source.0, destination, ttl), (ip(OUTSIDE), (server.v4.into(), SERVICE), 63));
+
+        let seen = bench.send(12, &udp(server, source.0, (SERVICE, source.1), b"y"));
+        assert_eq!(seen.verdict, Verdict::Deliver(PortId(port)));
+        assert_eq!(read(&seen.bytes, false), ((ip(gateway), SERVICE), (from.v4.into(), 5_000), 63));
+    }
+    // What is not published there is the host's, or nobody's.
+    let seen = bench.send(41, &udp(narrow(), ip("10.4.0.254"), (5_000, 53), b"x"));
+    assert_eq!(seen.verdict, Verdict::Deliver(PortId(49)));
+    let seen = bench.send(11, &udp(station(1), ip("10.1.0.254"), (5_000, 53), b"x"));
+    seen.refused(DropReason::GatewayRefused, 11, 3, 3);
+    bench.adds_up(0);
+}
+
+#[test]
 fn fragments_that_come_before_the_first_one_wait_for_it() {
     let mut bench = Bench::new();
     let whole = changed(udp(station(1), ip(PEER), (5_000, 53), &[9; 1_200]), |header| {
