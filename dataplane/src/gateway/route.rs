@@ -225,6 +225,12 @@ impl Egress {
         self.outside.contains(&address)
     }
 
+    /// Whether every address of the host, and every outside one, that `former` knows is still there.
+    #[must_use]
+    pub fn keeps(&self, former: &Self) -> bool {
+        former.own.is_subset(&self.own) && former.outside.is_subset(&self.outside)
+    }
+
     /// Every link, in the order in which they were listed.
     pub fn links(&self) -> impl Iterator<Item = &LinkSpec> {
         self.links.iter()

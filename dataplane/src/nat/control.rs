@@ -46,11 +46,15 @@ impl Nat {
     }
 
     /// The host's routing has changed. Sessions on an outside address that the host no longer has end, and the ports
-    /// lent on it are forgotten; control may close their sockets.
+    /// lent on it are forgotten; control may close their sockets. Unless there is such an address, what this costs does
+    /// not depend on the sessions.
     pub fn set_egress(&mut self, egress: Egress, now: Moment) {
         self.advance(now);
-        self.egress = egress;
-        self.end_homeless();
+        let former = std::mem::replace(&mut self.egress, egress);
+        // All sessions are at addresses that were the host's until now.
+        if !self.egress.keeps(&former) {
+            self.end_homeless();
+        }
         let addresses = self.egress.links().flat_map(|link| link.addresses.iter().copied());
         self.ports.set_addresses(addresses, |address| self.egress.is_outside(address));
     }
@@ -79,7 +83,7 @@ impl Nat {
     }
 
     /// Ends the sessions whose outside address is the host's no more.
-    fn end_homeless(&mut self) {
+    pub(super) fn end_homeless(&mut self) {
         let gone = |session: &Session| {
             let mapping = &self.table.mappings[session.mapping];
             let address = mapping.net.address(session.outside);
@@ -118,6 +122,10 @@ impl Nat {
 
     /// Ends the sessions of endpoints that no longer live. Their published ports stay until [`Nat::publish`] says so.
     pub fn retain(&mut self, lives: impl Fn(PortId) -> bool) {
+        // Endpoints are fewer than mappings by far.
+        if self.table.owners().all(&lives) {
+            return;
+        }
         let dead = self.table.mappings.iter().filter(|(_, mapping)| !lives(mapping.port));
         for mapping in dead.map(|(slot, _)| slot).collect::<Vec<_>>() {
             self.end_mapping(mapping);

@@ -112,6 +112,11 @@ impl Table {
         self.owner_of.get(&port).copied()
     }
 
+    /// The ports that are owners.
+    pub(super) fn owners(&self) -> impl Iterator<Item = PortId> + '_ {
+        self.owner_of.keys().copied()
+    }
+
     /// Adds a dynamic mapping, which the caller is about to give a session.
     pub(super) fn add_lent(&mut self, from: Inside, inside: End, net: Net, outside: End) -> u32 {
         let Inside { port, filtering } = from;

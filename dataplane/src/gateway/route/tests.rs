@@ -76,6 +76,18 @@ fn the_longest_prefix_says_how() {
 }
 
 #[test]
+fn addresses_that_have_gone_are_noticed_and_new_ones_are_no_loss() {
+    let (former, mut spec) = (Egress::build(&host()).unwrap(), host());
+    spec.neighbors.clear();
+    spec.own.push(ip("192.0.2.77"));
+    let more = Egress::build(&spec).unwrap();
+    assert!(more.keeps(&former) && !former.keeps(&more));
+    spec.routes.retain(|route| route.source != Some(ip("192.0.2.99")));
+    let less = Egress::build(&spec).unwrap();
+    assert!(!less.keeps(&more), "an outside address that only a route named");
+}
+
+#[test]
 fn of_two_routes_with_one_prefix_the_first_stands() {
     let mut spec = host();
     spec.routes.push(route("0.0.0.0/0", Some(2), None));

@@ -1,5 +1,6 @@
 //! Requirements by their ids, histories, and a model beside the real one.
 
+mod egress;
 mod histories;
 mod hostile;
 mod icmp;
