@@ -160,6 +160,8 @@ drop_reasons! {
     NatFiltered = "nat_filtered",
     /// A packet that only makes sense within a session, and there is none: it never was or has expired.
     NatNoSession = "nat_no_session",
+    /// Of a connection whose outside address this host no longer has; its sender is told by a reset.
+    NatAddressGone = "nat_address_gone",
     /// TCP flags that no segment has (RFC 9293 section 3.4).
     NatTcpFlags = "nat_tcp_flags",
     /// The peer speaks to the same inside port by two outside addresses at once, which that port could not tell apart.

@@ -194,6 +194,7 @@ battery! {
         uplink_down_and_up_new_sessions_work
         uplink_removed_and_made_anew_new_sessions_work
         uplink_with_another_address_new_sessions_have_it
+        uplink_with_another_address_connections_by_the_former_one_are_reset
         uplink_with_a_smaller_mtu_is_followed
         uplink_by_two_links_each_destination_takes_its_own;
     refused:

@@ -6,6 +6,7 @@ use crate::outcome::{OrBreaks, Outcome, hold};
 use crate::sockets::{Udp, accept, connect_from, hears_nothing, listen, talks};
 use harness::underlay::{UPLINK, veth};
 use harness::wait;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -66,6 +67,27 @@ pub(crate) fn uplink_with_another_address_new_sessions_have_it(kind: Kind) -> Ou
     lab.host().ip(&["address", "del", &format!("{HOST}/24"), "dev", UPLINK]);
     let changed = wait::within(lab.patience(), || new_sessions(&lab, &a).ok().filter(|seen| *seen == OTHER));
     changed.map(drop).or_breaks("no session has the new address")
+}
+
+pub(crate) fn uplink_with_another_address_connections_by_the_former_one_are_reset(kind: Kind) -> Outcome {
+    let lab = Lab::new(kind)?;
+    let (daemon, a) = (lab.weft()?, lab.container(11));
+    let listener = listen(lab.server(), places()[0]);
+    let mut near = connect_from(&a.ns, a.at(0).into(), places()[0], lab.patience())?;
+    let (mut far, _) = accept(&listener, lab.patience())?;
+    talks(&mut near, &mut far)?;
+    lab.host().ip(&["address", "add", &format!("{OTHER}/24"), "dev", UPLINK]);
+    lab.host().sysctl(&format!("ipv4/conf/{UPLINK}/promote_secondaries"), "1");
+    lab.host().ip(&["address", "del", &format!("{HOST}/24"), "dev", UPLINK]);
+    let changed = wait::within(lab.patience(), || new_sessions(&lab, &a).ok().filter(|seen| *seen == OTHER));
+    changed.or_breaks("no session has the new address")?;
+    let (before, mut buffer) = (daemon.stats(), [0; 1]);
+    near.write_all(b"anybody there?").or_breaks("saying something")?;
+    let end = near.read(&mut buffer).map_err(|error| error.kind());
+    hold!(end == Err(ErrorKind::ConnectionReset), "the container reads {end:?}");
+    let moved = daemon.stats().moved_since(&before);
+    hold!(moved.contains_key("nat_address_gone"), "counted: {moved:?}");
+    Ok(())
 }
 
 pub(crate) fn uplink_with_a_smaller_mtu_is_followed(kind: Kind) -> Outcome {

@@ -4,6 +4,7 @@
 //!  to GATEWAY_MAC: whither? > own:     echo | a published port (nat.outbound) | the host's leg | refused
 //!                           > inside:  ttl > size > routed to the endpoint, here or behind another VTEP
 //!                           > outside: ttl > size > nat.outbound > the next hop's MAC
+//!                             (of a connection whose outside address has gone: reset)
 //!  from a link:               nat.inbound | routed > ttl > size > the endpoint's MAC
 //! ```
 //!
@@ -21,7 +22,7 @@ use super::made::{Made, To};
 use super::{Datapath, Frame};
 use crate::gateway::icmp::{self, ErrorKind};
 use crate::gateway::spec::{Gateway, Whither};
-use crate::gateway::{GATEWAY_MAC, echo};
+use crate::gateway::{GATEWAY_MAC, echo, reset};
 use crate::offload::Offload;
 use crate::switch::{Port, Segment};
 use crate::tables::{PortKind, Tables};
@@ -88,6 +89,9 @@ impl Datapath {
             if let Some(kind) = told {
                 self.tell(visit, kind, frame.bytes);
             }
+            if reason == DropReason::NatAddressGone {
+                self.reset(visit, frame.bytes);
+            }
             reason
         })
     }
@@ -136,6 +140,17 @@ impl Datapath {
         let mut error = packet::ethernet(ethernet.source(), GATEWAY_MAC, own);
         if icmp::error(kind, own, &bytes[L3..], &mut error) && tables.house.errors().admit(port.id, now) {
             self.make(To::Port(port.id), segment, error);
+        }
+    }
+
+    /// Ends the connection of which the endpoint has sent the segment in the frame `bytes`, unless it has been told too
+    /// much.
+    fn reset(&mut self, visit: Visit<'_>, bytes: &[u8]) {
+        let Visit { tables, segment, port, now, .. } = visit;
+        let (Ok(header), Ok(ethernet)) = (Header::of(bytes), Ethernet::parse(bytes)) else { return };
+        let mut answer = packet::ethernet(ethernet.source(), GATEWAY_MAC, header.source);
+        if reset::reset(&bytes[L3..], &mut answer) && tables.house.errors().admit(port.id, now) {
+            self.make(To::Port(port.id), segment, answer);
         }
     }
 

@@ -134,19 +134,8 @@ fn append_v4(kind: ErrorKind, source: Ipv4Addr, destination: Ipv4Addr, quote: &[
     put16(&mut message, 6, mtu);
     let sum = Sum::new().add(&message).add(quote).finish();
     put16(&mut message, icmp::field::CHECKSUM, sum);
-    let mut header = [0; ipv4::HEADER_LEN];
-    header[..2].copy_from_slice(&[0x45, PRECEDENCE]);
-    let len = ipv4::HEADER_LEN + icmp::HEADER_LEN + quote.len();
-    put16(&mut header, ipv4::field::TOTAL_LEN, len as u16);
-    // Never fragmented, so its identification says nothing (RFC 6864 section 4).
-    put16(&mut header, ipv4::field::FRAGMENT, ipv4::DONT_FRAGMENT);
-    header[ipv4::field::TTL] = TTL;
-    header[ipv4::field::PROTOCOL] = protocol::ICMP;
-    header[ipv4::field::SOURCE..ipv4::field::DESTINATION].copy_from_slice(&source.octets());
-    header[ipv4::field::DESTINATION..].copy_from_slice(&destination.octets());
-    let sum = checksum::checksum(&header);
-    put16(&mut header, ipv4::field::CHECKSUM, sum);
-    room.extend_from_slice(&header);
+    let len = icmp::HEADER_LEN + quote.len();
+    room.extend_from_slice(&header_v4(PRECEDENCE, protocol::ICMP, source, destination, len));
     room.extend_from_slice(&message);
     room.extend_from_slice(quote);
 }
@@ -159,14 +148,46 @@ fn append_v6(kind: ErrorKind, source: Ipv6Addr, destination: Ipv6Addr, quote: &[
     let len = icmp::HEADER_LEN + quote.len();
     let sum = Sum::pseudo_v6(source, destination, protocol::ICMPV6, len).add(&message).add(quote).finish();
     put16(&mut message, icmp::field::CHECKSUM, sum);
+    room.extend_from_slice(&header_v6(protocol::ICMPV6, source, destination, len));
+    room.extend_from_slice(&message);
+    room.extend_from_slice(quote);
+}
+
+/// The header of a packet of ours with a payload of `len` bytes.
+pub(super) fn header_v4(
+    tos: u8,
+    protocol: u8,
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    len: usize,
+) -> [u8; ipv4::HEADER_LEN] {
+    let mut header = [0; ipv4::HEADER_LEN];
+    header[..2].copy_from_slice(&[0x45, tos]);
+    put16(&mut header, ipv4::field::TOTAL_LEN, (ipv4::HEADER_LEN + len) as u16);
+    // Never fragmented, so its identification says nothing (RFC 6864 section 4).
+    put16(&mut header, ipv4::field::FRAGMENT, ipv4::DONT_FRAGMENT);
+    header[ipv4::field::TTL] = TTL;
+    header[ipv4::field::PROTOCOL] = protocol;
+    header[ipv4::field::SOURCE..ipv4::field::DESTINATION].copy_from_slice(&source.octets());
+    header[ipv4::field::DESTINATION..].copy_from_slice(&destination.octets());
+    let sum = checksum::checksum(&header);
+    put16(&mut header, ipv4::field::CHECKSUM, sum);
+    header
+}
+
+/// The same in IPv6.
+pub(super) fn header_v6(
+    protocol: u8,
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    len: usize,
+) -> [u8; ipv6::HEADER_LEN] {
     let mut header = [0; ipv6::HEADER_LEN];
     header[0] = 6 << 4;
     put16(&mut header, ipv6::field::PAYLOAD_LEN, len as u16);
-    header[ipv6::field::NEXT_HEADER] = protocol::ICMPV6;
+    header[ipv6::field::NEXT_HEADER] = protocol;
     header[ipv6::field::HOP_LIMIT] = TTL;
     header[ipv6::field::SOURCE..ipv6::field::DESTINATION].copy_from_slice(&source.octets());
     header[ipv6::field::DESTINATION..].copy_from_slice(&destination.octets());
-    room.extend_from_slice(&header);
-    room.extend_from_slice(&message);
-    room.extend_from_slice(quote);
+    header
 }

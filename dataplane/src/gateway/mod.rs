@@ -22,6 +22,7 @@ pub mod fragment;
 pub mod icmp;
 pub mod limit;
 pub mod neighbor;
+pub mod reset;
 pub mod route;
 pub mod spec;
 #[cfg(test)]

@@ -7,10 +7,11 @@ use hashbrown::HashSet;
 
 use super::fragments::{FragmentLimits, Fragments};
 use super::key::{End, Ip, Net};
+use super::orphans::{Orphan, Orphans};
 use super::ports::Ports;
 use super::publish::Rules;
 use super::rewrite::Protocol;
-use super::table::{Outside, Session, Table};
+use super::table::{Mapping, Outside, Session, Table};
 use super::timers::{Class, Queue, TICK, Thread, tick, ticks};
 use super::types::{Counts, Limits, Outcome, SessionRow, SessionState, Timers, Want};
 use super::{Nat, conntrack::Phase};
@@ -35,6 +36,7 @@ impl Nat {
             table: Table::new(state.clone()),
             ports: Ports::new(seed.rotate_left(32) ^ 0x6f75_7473_6964_6570, limits.lent),
             rules: Rules::new(&state),
+            orphans: Orphans::new(state.clone()),
             fragments: Fragments::new(seed, FragmentLimits::default()),
             released: Vec::new(),
             tick: 0,
@@ -82,7 +84,7 @@ impl Nat {
         self.rules.len() > 0 && self.gateways.contains(&address)
     }
 
-    /// Ends the sessions whose outside address is the host's no more.
+    /// Ends the sessions whose outside address is the host's no more; endpoints are told when they go on with them.
     pub(super) fn end_homeless(&mut self) {
         let gone = |session: &Session| {
             let mapping = &self.table.mappings[session.mapping];
@@ -94,7 +96,14 @@ impl Nat {
         };
         let gone: Vec<u32> =
             self.table.sessions.iter().filter(|(_, session)| gone(session)).map(|(slot, _)| slot).collect();
-        gone.into_iter().for_each(|slot| self.end(slot));
+        for slot in gone {
+            let Session { mapping, remote, class, .. } = self.table.sessions[slot];
+            let Mapping { port, net, inside, .. } = self.table.mappings[mapping];
+            if net.protocol == Protocol::Tcp && class != Class::Closed {
+                self.orphans.add(Orphan { port, net, inside, remote });
+            }
+            self.end(slot);
+        }
     }
 
     /// The host's routing.
@@ -122,6 +131,7 @@ impl Nat {
 
     /// Ends the sessions of endpoints that no longer live. Their published ports stay until [`Nat::publish`] says so.
     pub fn retain(&mut self, lives: impl Fn(PortId) -> bool) {
+        self.orphans.retain(&lives);
         // Endpoints are fewer than mappings by far.
         if self.table.owners().all(&lives) {
             return;

@@ -27,6 +27,7 @@
 //! | half-open sessions, each published port | [`Limits`] | the oldest gives way; TCP to a published port needs none to pass |
 //! | ports of an address | what control lends, asked for in steps | refused, and more are asked for |
 //! | fragments | [`fragments`] | see there |
+//! | connections whose outside address has gone | 16,384 | the oldest is forgotten: its endpoint meets silence |
 //!
 //! A session that lives is never given up for another one. The last eighth of the table, and of a pool of ports that
 //! cannot grow, is for endpoints that have few.
@@ -45,6 +46,7 @@ pub mod fragments;
 mod inbound;
 mod key;
 mod ledger;
+mod orphans;
 mod outbound;
 mod pieces;
 pub mod ports;
@@ -65,6 +67,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 
 use self::fragments::Fragments;
+use self::orphans::Orphans;
 use self::pieces::Through;
 use self::ports::Ports;
 use self::publish::Rules;
@@ -90,6 +93,7 @@ pub struct Nat {
     table: Table,
     ports: Ports,
     rules: Rules,
+    orphans: Orphans,
     fragments: Fragments<Through>,
     released: Vec<(Box<[u8]>, Outcome)>,
     /// The tick of the last call that said what time it is.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::Nat;
 use super::conntrack::{self, Phase, Tracker, Way};
 use super::key::{End, Ip, Net};
+use super::orphans::Orphan;
 use super::pieces::Through;
 use super::rewrite::{Kind, Packet, Protocol, Tcp, parse};
 use super::table::Outside;
@@ -125,7 +126,10 @@ impl Nat {
         now: Moment,
     ) -> Result<Through, DropReason> {
         if !self.is_own(packet.destination) {
-            let hop = self.egress.lookup(packet.destination).ok_or(DropReason::NatNoRoute)?;
+            let Some(hop) = self.egress.lookup(packet.destination) else {
+                let gone = self.is_orphan(from, flow);
+                return Err(if gone { DropReason::NatAddressGone } else { DropReason::NatNoRoute });
+            };
             let outside = self.leave(from, flow, hop.source.into(), policy, now)?;
             let source = outside.under(flow.net);
             return Ok(Through { source: Some(source), destination: None, outcome: Outcome::Leave(hop) });
@@ -170,6 +174,9 @@ impl Nat {
         if let Some(slot) = self.session_of(from, flow.source, flow.net, address, remote) {
             return Ok(self.go_on(slot, flow, Way::Out));
         }
+        if self.is_orphan(from, flow) {
+            return Err(DropReason::NatAddressGone);
+        }
         // Whoever is reached by its own address answers from it.
         if policy == Policy::Answer {
             return Err(DropReason::NatPolicy);
@@ -204,6 +211,19 @@ impl Nat {
         };
         let slot = self.begin(mapping, remote, address, class);
         Ok(self.go_on(slot, flow, Way::Out))
+    }
+
+    /// Whether the packet `ip` of an endpoint is of a connection whose outside address has gone.
+    #[must_use]
+    pub fn is_of_lost_connection(&self, from: Inside, ip: &[u8]) -> bool {
+        let flow = || Flow::of(ip, &parse(ip).ok()?);
+        !self.orphans.is_empty() && flow().is_some_and(|flow| self.is_orphan(from, &flow))
+    }
+
+    fn is_orphan(&self, from: Inside, flow: &Flow) -> bool {
+        let goes_on = flow.tcp.is_some() && !flow.opens() && !flow.has(TcpFlags::RST);
+        let Flow { net, source: inside, destination: remote, .. } = *flow;
+        goes_on && self.orphans.has(&Orphan { port: from.port, net, inside, remote })
     }
 
     /// The published port from which an inside end speaks at an outside address: one that leads there by it, too.

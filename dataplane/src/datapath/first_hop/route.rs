@@ -76,8 +76,14 @@ impl Datapath {
         let hop = outside.nat.egress().lookup(header.destination);
         if !own {
             header.outlives()?;
-            let no_route = (DropReason::NoRoute, Some(ErrorKind::NetUnreachable));
-            size::fits(frame, header, hop.ok_or(no_route)?.mtu)?;
+            match hop {
+                Some(hop) => size::fits(frame, header, hop.mtu)?,
+                // What has gone is more than the route.
+                None if outside.nat.is_of_lost_connection(inside, &frame.bytes[L3..]) => {
+                    return Err((DropReason::NatAddressGone, None));
+                }
+                None => return Err((DropReason::NoRoute, Some(ErrorKind::NetUnreachable))),
+            }
         }
         // What comes back to this host is translated in any case: the answer would take another way.
         let begins = own || gateway.spec().translates(header.source);

@@ -257,6 +257,7 @@ impl Pair {
         self.world.nat = next.nat;
         let order: Vec<SessionRow> = self.world.nat.sessions(now).collect();
         self.model.resting.clear();
+        self.model.orphans.clear();
         let limits = self.model.limits;
         let owned = |port: u32| order.iter().filter(|row| row.port.0 == port).count();
         self.model.sessions.retain_mut(|s| {

@@ -49,6 +49,8 @@ pub(super) struct Model {
     pub(super) sessions: Vec<Entry>,
     /// In the order in which they came.
     pub(super) rules: Vec<Published>,
+    /// Connections whose outside address has gone: the endpoint, its end and the remote one.
+    pub(super) orphans: Vec<(u32, At, At)>,
     /// Whether the second link is there.
     pub(super) two: bool,
     pub(super) lent: Vec<u16>,
@@ -64,7 +66,17 @@ pub(super) const OPEN_FROM: u32 = 3;
 impl Model {
     pub(super) fn new(limits: Limits, lent: &[u16], tick: u32) -> Self {
         let (sessions, rules, resting) = (Vec::new(), Vec::new(), Vec::new());
-        Self { limits, sessions, rules, two: true, lent: lent.to_vec(), resting, tick, steps: 0 }
+        Self {
+            limits,
+            sessions,
+            rules,
+            orphans: Vec::new(),
+            two: true,
+            lent: lent.to_vec(),
+            resting,
+            tick,
+            steps: 0,
+        }
     }
 
     fn step(&mut self) -> u64 {
@@ -149,6 +161,10 @@ impl Model {
                 && self.rule(pk.protocol, (address, r.outside_port)) == Some(*r)
         });
         let tcp = pk.protocol == Protocol::Tcp;
+        let goes_on = tcp && !conntrack::is_opening(pk.flags) && !pk.flags.contains(TcpFlags::RST);
+        if goes_on && self.orphans.contains(&(from, pk.source, remote)) {
+            return Err(DropReason::NatAddressGone);
+        }
         let answer = pk.flags.contains(TcpFlags::RST) || pk.flags.contains(TcpFlags::SYN.with(TcpFlags::ACK));
         if let Some(rule) = rule.filter(|_| tcp && answer) {
             return Ok((address, rule.outside_port));
@@ -456,6 +472,10 @@ impl Model {
 
     pub(super) fn set_two(&mut self, two: bool) {
         self.two = two;
+        let lost =
+            |s: &&Entry| s.protocol == Protocol::Tcp && s.class != Class::Closed && !self.is_own(s.outside.0);
+        let lost: Vec<_> = self.sessions.iter().filter(lost).map(|s| (s.port, s.inside, s.remote)).collect();
+        self.orphans.extend(lost);
         self.end_all(|model, s| !model.is_own(s.outside.0));
         if !two {
             self.resting.retain(|&(a, ..)| a != at(TWO, 0).0);
@@ -463,6 +483,7 @@ impl Model {
     }
 
     pub(super) fn retain(&mut self, dead: u32) {
+        self.orphans.retain(|orphan| orphan.0 != dead);
         self.end_all(|_, s| s.port == dead);
     }
 }

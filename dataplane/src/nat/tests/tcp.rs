@@ -1,7 +1,7 @@
 //! RFC 5382 and RFC 7857.
 
 use super::world::*;
-use crate::gateway::Filtering;
+use crate::gateway::{Egress, Filtering};
 use crate::nat::{Protocol, SessionState};
 use crate::verdict::DropReason;
 use crate::wire::TcpFlags;
@@ -46,6 +46,40 @@ impl Connection {
 
 pub(super) fn state(world: &World) -> Option<SessionState> {
     world.nat.sessions(world.now).next().map(|row| row.state)
+}
+
+#[test]
+fn a_connection_whose_outside_address_has_gone_is_told_so_and_a_new_one_begins() {
+    let mut world = World::new();
+    let lost = Connection::open(&mut world, at(A, 5_000), at("203.0.113.9", 80));
+    let kept = Connection::open(&mut world, at(A, 5_001), at(PEER, 80));
+    let closed = Connection::open(&mut world, at(A, 5_002), at("203.0.113.9", 80));
+    closed.close(&mut world);
+    let mut less = spec();
+    less.links.truncate(1);
+    less.routes.remove(1);
+    less.own.retain(|own| *own != at(TWO, 0).0);
+    world.nat.set_egress(Egress::build(&less).expect("it makes sense"), world.now);
+    assert!(kept.goes(&mut world, ACK, 101, 501, 7));
+    let segment = |c: &Connection, flags| syn(c.inside, c.remote).with(flags, 101, 501, 7);
+    for (connection, flags, reason) in [
+        (&lost, ACK, DropReason::NatAddressGone),
+        (&lost, FIN_ACK, DropReason::NatAddressGone),
+        (&lost, TcpFlags::RST, DropReason::NatNoSession),
+        (&closed, ACK, DropReason::NatNoSession),
+    ] {
+        assert_eq!(world.out(1, segment(connection, flags)), Seen::Dropped(reason));
+    }
+    assert_eq!(world.out(2, segment(&lost, ACK)), Seen::Dropped(DropReason::NatNoSession), "another's");
+    // Without any way out, too.
+    less.routes.clear();
+    world.nat.set_egress(Egress::build(&less).expect("it makes sense"), world.now);
+    assert_eq!(world.out(1, segment(&lost, ACK)), Seen::Dropped(DropReason::NatAddressGone));
+    assert!(world.nat.is_of_lost_connection(world.inside(1), &segment(&lost, ACK).bytes()));
+    assert!(!world.nat.is_of_lost_connection(world.inside(1), &segment(&kept, ACK).bytes()));
+    world.nat.set_egress(Egress::build(&spec()).expect("it makes sense"), world.now);
+    world.lend(&[40_000, 40_001]);
+    assert!(matches!(world.out(1, syn(lost.inside, lost.remote)), Seen::Left(..)));
 }
 
 #[test]

@@ -128,6 +128,43 @@ fn a_published_port_is_reached_by_the_gateways_address_whether_the_host_has_it_o
 }
 
 #[test]
+fn a_connection_whose_outside_address_has_gone_is_reset_at_its_next_segment() {
+    let mut bench = Bench::new();
+    let segment = |flags: u8| {
+        let (mut frame, _) = tcp_owing(station(1), "8.8.8.8".parse().unwrap(), b"some", 1_400);
+        frame[14 + 20 + 13] = flags;
+        frame
+    };
+    let (opens, goes_on) = (segment(0x02), segment(0x10));
+    assert_eq!(bench.send(11, &opens).verdict, Verdict::Leave(LinkId(1)));
+    let mut spec = egress();
+    spec.links.remove(0);
+    spec.neighbors.clear();
+    // First the route goes with the address, then another one takes its place.
+    spec.routes.retain(|route| route.link == Some(LinkId(2)));
+    spec.own.retain(|own| ![ip(OUTSIDE), ip(OUTSIDE6)].contains(own));
+    for via in [None, Some(LinkId(2))] {
+        let prefix = "0.0.0.0/1".parse().unwrap();
+        spec.routes.push(crate::gateway::RouteSpec { prefix, link: via, via: None, source: None });
+        let egress = crate::gateway::Egress::build(&spec).unwrap();
+        bench.tables.house.outside().nat.set_egress(egress, bench.now);
+        let seen = bench.send(11, &goes_on);
+        assert_eq!(seen.verdict, Verdict::Drop(DropReason::NatAddressGone));
+        let [made] = &seen.made[..] else { panic!("{:?}", seen.made) };
+        assert_eq!(made.to, crate::datapath::To::Port(PortId(11)));
+        assert_eq!(made.bytes[..12], [station(1).mac.0, GATEWAY_MAC.0].concat());
+        let tcp = &made.bytes[34..];
+        assert_eq!((&tcp[4..8], tcp[13]), (&goes_on[34 + 8..34 + 12], 0x04), "what was acknowledged");
+        spec.routes.pop();
+    }
+    // It is a connection that is missed, and not a way.
+    let other = changed(goes_on, |header| header.destination = [9, 9, 9, 9]);
+    let seen = bench.send(11, &other);
+    assert_eq!((seen.verdict, seen.made.len()), (Verdict::Drop(DropReason::NatNoSession), 0));
+    bench.adds_up(0);
+}
+
+#[test]
 fn fragments_that_come_before_the_first_one_wait_for_it() {
     let mut bench = Bench::new();
     let whole = changed(udp(station(1), ip(PEER), (5_000, 53), &[9; 1_200]), |header| {
