@@ -130,6 +130,7 @@ battery! {
         u_13a_a_datagram_without_df_is_cut_in_order
         u_14_large_datagrams_pass_both_ways
         u_14_pieces_out_of_order_leave_whole
+        rfc6864_pieces_of_two_containers_with_one_identification_are_told_apart
         u_14_pieces_out_of_order_come_in_whole
         u_14a_overlapping_pieces_are_not_delivered_and_harm_nobody
         u_14a_pieces_of_many_strangers_do_not_stop_large_datagrams

@@ -133,6 +133,32 @@ pub(crate) fn u_14_pieces_out_of_order_leave_whole(kind: Kind) -> Outcome {
     Ok(())
 }
 
+pub(crate) fn rfc6864_pieces_of_two_containers_with_one_identification_are_told_apart(kind: Kind) -> Outcome {
+    let rig = Pieces::new(kind)?;
+    let b = rig.lab.container(12);
+    let (other, to) = (b.craft(), SocketAddrV4::new(GHOST, 4000));
+    let marks = [cookie("one"), cookie("other")];
+    let cut = |from, mark: &[u8]| Packet::udp(from, to, &[mark, &[7; 1000], mark].concat()).fragments(400);
+    for (a, b) in cut(rig.a.at(PORT), &marks[0]).iter().zip(cut(b.at(PORT), &marks[1])) {
+        rig.craft.send(a);
+        other.send(&b);
+    }
+    let mut pieces: Vec<Packet> = Vec::new();
+    while pieces.len() < 6 {
+        let of_ours = |packet: &Packet| packet.destination == GHOST && (packet.more || packet.offset > 0);
+        pieces.push(rig.outside.wait_for("a piece", of_ours)?);
+    }
+    let (one, rest): (Vec<_>, Vec<_>) = pieces.iter().partition(|piece| piece.id == pieces[0].id);
+    hold!(one.len() == 3 && rest.len() == 3, "of one datagram there are {} pieces", one.len());
+    for datagram in [one, rest] {
+        hold!(datagram.iter().all(|piece| piece.id == datagram[0].id), "{datagram:?} have several");
+        let of = |mark: &[u8]| datagram.iter().filter(|piece| piece.carries(mark)).count();
+        let counts = [of(&marks[0]), of(&marks[1])];
+        hold!(counts == [2, 0] || counts == [0, 2], "a datagram holds pieces of both");
+    }
+    Ok(())
+}
+
 pub(crate) fn u_14_pieces_out_of_order_come_in_whole(kind: Kind) -> Outcome {
     let rig = Pieces::new(kind)?;
     let (client, server) = (rig.lab.udp(&rig.a, PORT), rig.lab.server_udp(places()[0]));

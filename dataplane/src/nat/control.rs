@@ -6,6 +6,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 
 use super::fragments::{FragmentLimits, Fragments};
+use super::identify::Identifications;
 use super::key::{End, Ip, Net};
 use super::orphans::{Orphan, Orphans};
 use super::ports::Ports;
@@ -38,6 +39,7 @@ impl Nat {
             rules: Rules::new(&state),
             orphans: Orphans::new(state.clone()),
             fragments: Fragments::new(seed, FragmentLimits::default()),
+            identifications: Identifications::new(state.clone()),
             released: Vec::new(),
             tick: 0,
             begun: 0,

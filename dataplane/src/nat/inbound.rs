@@ -48,7 +48,8 @@ impl Nat {
         debug_assert_eq!(flow.net.address(flow.destination.ip), packet.destination);
         let (port, inside) = self.enter(flow)?;
         let outcome = Outcome::Deliver { port };
-        Ok(Through { source: None, destination: Some(inside.under(flow.net)), outcome })
+        let destination = Some(inside.under(flow.net));
+        Ok(Through { source: None, destination, identification: None, outcome })
     }
 
     /// What an outside end of this host stands for: a published port first.

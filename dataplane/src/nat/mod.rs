@@ -34,15 +34,16 @@
 //!
 //! # Not here
 //!
-//! No payload is looked at (no ALG). TTL, MTU and ICMP errors of our own are the caller's. IPv4 identifications are not
-//! rewritten. The sequence numbers of a session do not survive a restart; they are learned anew.
+//! No payload is looked at (no ALG). TTL, MTU and ICMP errors of our own are the caller's. The sequence numbers of a
+//! session do not survive a restart; they are learned anew.
 //!
-//! Sources: RFC 4787, 5382, 5508, 6888, 7857.
+//! Sources: RFC 4787, 5382, 5508, 6864, 6888, 7857.
 
 mod conntrack;
 mod control;
 mod errors;
 pub mod fragments;
+mod identify;
 mod inbound;
 mod key;
 mod ledger;
@@ -67,6 +68,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 
 use self::fragments::Fragments;
+use self::identify::Identifications;
 use self::orphans::Orphans;
 use self::pieces::Through;
 use self::ports::Ports;
@@ -95,6 +97,7 @@ pub struct Nat {
     rules: Rules,
     orphans: Orphans,
     fragments: Fragments<Through>,
+    identifications: Identifications,
     released: Vec<(Box<[u8]>, Outcome)>,
     /// The tick of the last call that said what time it is.
     tick: u32,

@@ -114,7 +114,7 @@ impl Nat {
             matches!(reason, DropReason::NatPolicy | DropReason::NatNoSession | DropReason::NatUnsupported);
         let routed = of_none && policy == Policy::Answer && !self.is_own(packet.destination);
         let hop = self.egress.lookup(packet.destination).filter(|_| routed).ok_or(reason)?;
-        Ok(Through { source: None, destination: None, outcome: Outcome::Leave(hop) })
+        Ok(Through { source: None, destination: None, identification: None, outcome: Outcome::Leave(hop) })
     }
 
     fn decide_outbound(
@@ -132,7 +132,12 @@ impl Nat {
             };
             let outside = self.leave(from, flow, hop.source.into(), policy, now)?;
             let source = outside.under(flow.net);
-            return Ok(Through { source: Some(source), destination: None, outcome: Outcome::Leave(hop) });
+            return Ok(Through {
+                source: Some(source),
+                destination: None,
+                identification: None,
+                outcome: Outcome::Leave(hop),
+            });
         }
         if self.mapping_at(flow.net, flow.destination).is_none() || flow.net.protocol == Protocol::Icmp {
             return Err(DropReason::NatNotMapped);
@@ -143,6 +148,7 @@ impl Nat {
         Ok(Through {
             source: Some(outside.under(flow.net)),
             destination: Some(inside.under(flow.net)),
+            identification: None,
             outcome: Outcome::Deliver { port },
         })
     }

@@ -8,12 +8,15 @@ use super::types::Outcome;
 use crate::tables::PortId;
 use crate::time::Moment;
 use crate::verdict::DropReason;
+use crate::wire::ipv4;
 
 /// What was decided about a packet of a flow: the ends that are to be written, and where it goes then.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Through {
     pub(super) source: Option<(IpAddr, u16)>,
     pub(super) destination: Option<(IpAddr, u16)>,
+    /// Of the datagram, if it is to have another one.
+    pub(super) identification: Option<u16>,
     pub(super) outcome: Outcome,
 }
 
@@ -25,6 +28,9 @@ impl Through {
             if let Some((address, port)) = end {
                 translate(ip, packet, side, address, has_port.then_some(port), partial);
             }
+        }
+        if let Some(identification) = self.identification {
+            ipv4::set_identification(ip, identification);
         }
         self.outcome
     }
@@ -41,6 +47,7 @@ impl Nat {
         decided: Result<Through, DropReason>,
         now: Moment,
     ) -> Outcome {
+        let decided = decided.map(|through| self.identify(packet, through, partial));
         let Some((key, part)) = packet.fragment(from) else {
             return match decided {
                 Ok(through) => through.rewrite(ip, packet, partial),
@@ -60,6 +67,20 @@ impl Nat {
                 Outcome::Drop(reason)
             }
         }
+    }
+
+    /// Gives a datagram under a shared source address, which may come in fragments, an identification of its own.
+    fn identify(&mut self, packet: &Packet, through: Through, partial: bool) -> Through {
+        let (Some((source, _)), Kind::Flow { protocol, .. }) = (through.source, packet.kind) else {
+            return through;
+        };
+        if packet.atomic || source.is_ipv6() {
+            return through;
+        }
+        let destination = through.destination.map_or(packet.destination, |(address, _)| address);
+        let (ends, protocol) = ((source, destination), protocol.number(source));
+        let taken = self.identifications.take(ends, protocol, packet.total, partial);
+        Through { identification: Some(taken), ..through }
     }
 
     fn release(&mut self, mut ip: Box<[u8]>, through: &Through) {

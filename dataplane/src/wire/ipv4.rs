@@ -271,6 +271,19 @@ pub fn set_ttl(packet: &mut [u8], ttl: u8) {
     put16(packet, field::CHECKSUM, sum);
 }
 
+/// Writes the identification and adjusts the header checksum to the change (RFC 1624). A buffer below 20 bytes is left
+/// alone.
+#[inline]
+pub fn set_identification(packet: &mut [u8], identification: u16) {
+    if packet.len() < HEADER_LEN {
+        return;
+    }
+    let old = be16(packet, field::IDENTIFICATION);
+    put16(packet, field::IDENTIFICATION, identification);
+    let sum = checksum::update(be16(packet, field::CHECKSUM), old, identification);
+    put16(packet, field::CHECKSUM, sum);
+}
+
 /// Writes the congestion codepoint and adjusts the header checksum to the change (RFC 1624).
 ///
 /// A checksum that was wrong stays wrong by the same amount. A buffer below 20 bytes is left alone.

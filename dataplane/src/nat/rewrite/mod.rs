@@ -64,6 +64,8 @@ pub struct Packet {
     pub ttl: u8,
     /// Which part of its datagram the packet is, unless it is the whole.
     pub part: Option<Part>,
+    /// Whether it is the whole and no router may cut it (RFC 6864 section 4), as in IPv6.
+    pub atomic: bool,
     /// What the packet carries.
     pub kind: Kind,
 }

@@ -53,6 +53,7 @@ fn v4(ip: &[u8]) -> Result<(Packet, u8), DropReason> {
         l4: view.header_len(),
         total: view.total_len(),
         ttl: view.ttl(),
+        atomic: part.is_none() && view.dont_fragment(),
         part,
         kind: Kind::Later(view.protocol()),
     };
@@ -93,6 +94,7 @@ fn v6(ip: &[u8]) -> Result<(Packet, u8), DropReason> {
         total,
         ttl: view.hop_limit(),
         part,
+        atomic: part.is_none(),
         kind: Kind::Later(upper.protocol),
     };
     Ok((packet, upper.protocol))

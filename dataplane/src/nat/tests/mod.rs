@@ -4,6 +4,7 @@ mod egress;
 mod histories;
 mod hostile;
 mod icmp;
+mod identification;
 mod ledger;
 mod limits;
 mod memory;
