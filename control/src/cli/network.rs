@@ -42,7 +42,7 @@ fn request(args: CreateArgs) -> NetworkRequest {
         driver: args.driver,
         subnets: args.subnet,
         gateways: args.gateway,
-        ip_range: args.ip_range,
+        ip_ranges: args.ip_range.into_iter().collect(),
         auxiliary: BTreeMap::new(),
         vni: args.vni,
         mtu: args.mtu,

@@ -90,8 +90,8 @@ impl Manager {
             return Err(NetworkError::NetworkExists { name: network.name.clone() });
         }
         // An engine says from which part addresses are to come when it asks for the pool, and never again.
-        let range = wanted.request.ip_range.or_else(|| book.lent.range_of(&wanted.request.subnets));
-        let request = NetworkRequest { ip_range: range, ..wanted.request.clone() };
+        let ip_ranges = book.lent.ranges_of(&wanted.request.subnets);
+        let request = NetworkRequest { ip_ranges, ..wanted.request.clone() };
         let snapshot = self.enter_network(&mut book, id, &request, Some(wanted.ports))?;
         book.take_over_pools(&snapshot.network.name);
         Ok(snapshot)

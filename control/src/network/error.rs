@@ -167,6 +167,12 @@ pub enum NetworkError {
         /// The subnet.
         net: IpNet,
     },
+    /// A second range of one subnet.
+    #[error("the subnet {net} has two ranges")]
+    TwoRanges {
+        /// The subnet.
+        net: IpNet,
+    },
     /// The subnet holds addresses of the underlay.
     #[error("the subnet {net} overlaps the underlay's {underlay}")]
     UnderlayOverlap {
@@ -384,6 +390,7 @@ impl Explain for NetworkError {
             Self::SubnetsOverlap { .. } => "give each address once".into(),
             Self::NoSubnetFor { .. } => "give the --subnet it lies in".into(),
             Self::TwoGateways { .. } => "give at most one --gateway for each --subnet".into(),
+            Self::TwoRanges { .. } => "give at most one --ip-range for each --subnet".into(),
             Self::HostOverlap { .. } => "choose another --subnet, or -o host_access=off".into(),
             Self::UnderlayOverlap { .. } => "choose another --subnet".into(),
             Self::NoFamily { .. } => "leave it out, or create the network with such a --subnet".into(),

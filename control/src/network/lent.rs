@@ -81,11 +81,10 @@ impl Lent {
         self.pools.values().map(|pool| pool.net)
     }
 
-    /// The part of one of `nets` that addresses are to come from, if a pool says so; IPv4 first.
-    pub(super) fn range_of(&self, nets: &[IpNet]) -> Option<IpNet> {
-        let ranges =
-            self.pools.values().filter(|pool| nets.contains(&pool.net)).filter_map(|pool| pool.range);
-        ranges.min_by_key(|range| range.addr().is_ipv6())
+    /// The parts of `nets` that addresses are to come from, as far as pools say so.
+    pub(super) fn ranges_of(&self, nets: &[IpNet]) -> Vec<IpNet> {
+        let pools = self.pools.values().filter(|pool| nets.contains(&pool.net));
+        pools.filter_map(|pool| pool.range).collect()
     }
 
     fn pool(&self, id: &str) -> Result<&PoolDocument, NetworkError> {

@@ -123,7 +123,7 @@ impl Manager {
         let subnets = pools.iter().map(|pool| Subnet {
             net: pool.net(),
             gateway: pool.gateway(),
-            range: request.ip_range.filter(|range| pool.net().contains(range)),
+            range: plan::range_of(request, pool.net()),
             auxiliary: pool.auxiliary(),
         });
         let network = Network {

@@ -66,7 +66,7 @@ pub(super) fn check_driver(request: &NetworkRequest) -> Result<(), NetworkError>
     let given = [
         ("--subnet", !request.subnets.is_empty()),
         ("--gateway", !request.gateways.is_empty()),
-        ("--ip-range", request.ip_range.is_some()),
+        ("--ip-range", !request.ip_ranges.is_empty()),
         ("--vni", request.vni.is_some()),
         ("--mtu", request.mtu.is_some()),
         ("--internal", request.internal),
@@ -117,7 +117,7 @@ impl Surroundings<'_> {
         let pool = |net: IpNet| {
             let at_home = |address: IpAddr| home(&request.subnets, address) == Some(net);
             let gateway = request.gateways.iter().copied().find(|&gateway| at_home(gateway));
-            let range = request.ip_range.filter(|range| at_home(range.addr()));
+            let range = range_of(request, net);
             let policy = Policy::of(request.driver);
             let auxiliary = request.auxiliary.iter().filter(|(_, address)| at_home(**address));
             let auxiliary = auxiliary.map(|(name, address)| (name.clone(), *address)).collect();
@@ -172,7 +172,7 @@ fn check_disjoint(subnets: &[IpNet]) -> Result<(), NetworkError> {
     Ok(())
 }
 
-/// Gateways, auxiliary addresses and the range must name a subnet that was given: a chosen one is not known beforehand.
+/// Gateways, auxiliary addresses and ranges must name a subnet that was given: a chosen one is not known beforehand.
 fn check_belonging(request: &NetworkRequest) -> Result<(), NetworkError> {
     for (index, &gateway) in request.gateways.iter().enumerate() {
         let Some(net) = home(&request.subnets, gateway) else {
@@ -185,12 +185,20 @@ fn check_belonging(request: &NetworkRequest) -> Result<(), NetworkError> {
     if let Some(address) = request.auxiliary.values().find(|a| home(&request.subnets, **a).is_none()) {
         return Err(NetworkError::NoSubnetFor { what: "the auxiliary address", value: address.to_string() });
     }
-    match request.ip_range {
-        Some(range) if home(&request.subnets, range.addr()).is_none() => {
-            Err(NetworkError::NoSubnetFor { what: "the range", value: range.to_string() })
+    for (index, &range) in request.ip_ranges.iter().enumerate() {
+        let Some(net) = home(&request.subnets, range.addr()) else {
+            return Err(NetworkError::NoSubnetFor { what: "the range", value: range.to_string() });
+        };
+        if request.ip_ranges[..index].iter().any(|one| home(&request.subnets, one.addr()) == Some(net)) {
+            return Err(NetworkError::TwoRanges { net });
         }
-        _ => Ok(()),
     }
+    Ok(())
+}
+
+/// The part of the subnet `net` of a network that addresses are to be chosen from.
+pub(super) fn range_of(request: &NetworkRequest, net: IpNet) -> Option<IpNet> {
+    request.ip_ranges.iter().copied().find(|range| home(&request.subnets, range.addr()) == Some(net))
 }
 
 /// The subnet that an address is meant for: the one it lies in, or else the only one of its family, which then says what

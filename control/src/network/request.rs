@@ -24,9 +24,9 @@ pub struct NetworkRequest {
     /// At most one gateway for each of `subnets`; its first address when missing.
     #[serde(default)]
     pub gateways: Vec<IpAddr>,
-    /// The part of one of `subnets` that addresses are chosen from.
+    /// At most one part for each of `subnets` that addresses are chosen from; all of it when missing.
     #[serde(default)]
-    pub ip_range: Option<IpNet>,
+    pub ip_ranges: Vec<IpNet>,
     /// Addresses in `subnets` of things that Weft does not manage, by name; never given out.
     #[serde(default)]
     pub auxiliary: BTreeMap<Name, IpAddr>,
@@ -59,7 +59,7 @@ impl NetworkRequest {
             driver: Driver::Bridge,
             subnets: vec![],
             gateways: vec![],
-            ip_range: None,
+            ip_ranges: vec![],
             auxiliary: BTreeMap::new(),
             vni: None,
             mtu: None,

@@ -142,7 +142,7 @@ fn both_families() {
     let request = NetworkRequest {
         subnets: vec![net("fd00:1::/64"), net("10.1.0.0/24")],
         gateways: vec![ip("10.1.0.254"), ip("fd00:1::fe")],
-        ip_range: Some(net("10.1.0.64/26")),
+        ip_ranges: vec![net("10.1.0.64/26")],
         ..network("b")
     };
     let given = manager.create(&request).unwrap().network;
@@ -163,8 +163,12 @@ fn what_belongs_to_no_subnet_is_refused() {
         NetworkError::NoSubnetFor { .. }
     ));
     assert!(matches!(
-        create(NetworkRequest { ip_range: Some(net("fd00::/80")), ..subnet() }),
+        create(NetworkRequest { ip_ranges: vec![net("fd00::/80")], ..subnet() }),
         NetworkError::NoSubnetFor { .. }
+    ));
+    assert!(matches!(
+        create(NetworkRequest { ip_ranges: vec![net("10.1.0.0/26"), net("10.1.0.64/26")], ..subnet() }),
+        NetworkError::TwoRanges { .. }
     ));
     assert!(matches!(
         create(NetworkRequest { gateways: vec![ip("10.1.0.1"), ip("10.1.0.2")], ..subnet() }),

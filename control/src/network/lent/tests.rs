@@ -137,10 +137,13 @@ fn addresses_come_from_the_part_that_was_asked_for_with_the_pool() {
     let pool = manager.request_pool(&PoolRequest { range, ..wanted("10.7.0.0/24") }).unwrap().id;
     assert_eq!(manager.request_address(&pool, None, true).unwrap().addr(), ip("10.7.0.1"));
     assert_eq!(manager.request_address(&pool, None, false).unwrap().addr(), ip("10.7.0.128"));
+    let range = Some("fd07::8000/113".parse().unwrap());
+    let six = manager.request_pool(&PoolRequest { range, ..wanted("fd07::/64") }).unwrap().id;
     let mut request = NetworkRequest::new(Name::new("multinet").unwrap());
-    request.subnets = vec!["10.7.0.0/24".parse().unwrap()];
+    request.subnets = vec!["10.7.0.0/24".parse().unwrap(), "fd07::/64".parse().unwrap()];
     manager.adopt_network(NETWORK, &EngineNetwork { request, ports: PortsBy::Weft }).unwrap();
     assert_eq!(manager.request_address(&pool, None, false).unwrap().addr(), ip("10.7.0.129"));
+    assert_eq!(manager.request_address(&six, None, false).unwrap().addr(), ip("fd07::8000"));
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn what_only_an_interface_has_is_refused_by_name() {
     let requests = [
         ("--subnet", NetworkRequest { subnets: vec![net("10.1.0.0/24")], ..bare() }),
         ("--gateway", NetworkRequest { gateways: vec![ip("10.1.0.1")], ..bare() }),
-        ("--ip-range", NetworkRequest { ip_range: Some(net("10.1.0.0/25")), ..bare() }),
+        ("--ip-range", NetworkRequest { ip_ranges: vec![net("10.1.0.0/25")], ..bare() }),
         ("--vni", NetworkRequest { vni: Some(9), ..bare() }),
         ("--mtu", NetworkRequest { mtu: Some(1400), ..bare() }),
         ("--internal", NetworkRequest { internal: true, ..bare() }),
@@ -74,7 +74,7 @@ fn an_endpoint_has_one_address_of_each_family_from_the_first_subnet_with_room() 
     let request = NetworkRequest {
         subnets: vec![net("10.1.0.0/30"), net("fd00:1::/64"), net("10.2.0.0/24"), net("fd00:2::/64")],
         gateways: vec![ip("10.2.0.254")],
-        ip_range: Some(net("10.2.0.64/26")),
+        ip_ranges: vec![net("10.2.0.64/26")],
         ..network("a")
     };
     let subnets = manager.create(&request).unwrap().network.subnets;
