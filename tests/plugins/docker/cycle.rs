@@ -2,7 +2,7 @@
 
 use super::{Scene, underlay};
 use harness::cmd;
-use harness::machine::IMAGE;
+use harness::machine::{IMAGE, Machine};
 use harness::need;
 use harness::need::full;
 use harness::wait;
@@ -11,16 +11,17 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
-/// How many containers live.
+/// How many containers live in each of three acts.
 fn lives() -> usize {
-    if full() { 1_000 } else { 300 }
+    if full() { 334 } else { 100 }
 }
 
 /// Everything that could be left behind.
 #[derive(Debug, PartialEq, Eq)]
 struct Inventory {
-    links: Vec<String>,
+    links: BTreeSet<String>,
     filters: String,
     sockets: Vec<String>,
     keys: BTreeSet<String>,
@@ -38,10 +39,14 @@ fn inventory(scene: &Scene<'_>) -> Inventory {
     let store: Value = serde_json::from_str(&store).expect("a backup is JSON");
     let keys = store["entries"].as_array().expect("entries").iter();
     let links = within(&["ip", "-o", "link"]);
-    // An index that went up says nothing.
-    let name = |line: &str| line.split(": ").nth(1).map(str::to_owned);
+    // Neither an index that went up nor the number in the name of the uplink's TAP says anything, nor does their order.
+    let name = |line: &str| {
+        let name = line.split(": ").nth(1)?;
+        Some(if name.starts_with("wfu") { "wfu" } else { name }.to_owned())
+    };
+    let links: BTreeSet<_> = links.lines().filter_map(name).collect();
     Inventory {
-        links: links.lines().filter_map(name).collect(),
+        links,
         filters: within(&[
             "sh",
             "-c",
@@ -62,44 +67,88 @@ fn docker_runs_leave_nothing_behind() {
     scene.create("blue", &["--subnet", "10.10.0.0/16"]);
     // One life before the first look, for what an engine makes once.
     scene.docker(&["run", "--rm", "--net", "blue", IMAGE, "true"]);
-    let settled = || scene.endpoints().is_empty();
-    wait::until_true("nothing is connected", settled);
+    await_nothing(&scene);
     wait::until_true("the network has its name", || scene.daemon.weft(&["network", "inspect", "blue"]).ok());
     let before = inventory(&scene);
-    let next = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| live(&scene, &next));
+
+    let packets = || scene.daemon.dataplane();
+    act(&scene.machine, |life| {
+        if life % 20 == 10 {
+            kill(packets(), Signal::SIGKILL).expect("it runs");
         }
+        assert!(live(&scene.machine, life), "life {life}:\n{}", scene.daemon.stderr());
     });
-    wait::until_true("nothing is connected any more", settled);
-    assert_eq!(inventory(&scene), before);
+    await_nothing(&scene);
+    assert_eq!(inventory(&scene), before, "after kills of the packet process");
+
+    let (half, Scene { machine, daemon }) = (lives() / 2, scene);
+    let (mut daemon, lived) = (Some(daemon), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            act(&machine, |life| {
+                live(&machine, life);
+                lived.fetch_add(1, Ordering::Relaxed);
+            });
+        });
+        wait::until_true("half of them have lived", || lived.load(Ordering::Relaxed) > half);
+        daemon = daemon.take().map(|daemon| machine.weft_in(daemon.crash(), &[]));
+    });
+    let mut scene = Scene { machine, daemon: daemon.expect("the next one") };
+    sweep(&scene);
+    await_nothing(&scene);
+    assert_eq!(inventory(&scene), before, "after a kill of the daemon");
+
+    act(&scene.machine, |life| {
+        if life == half {
+            kill(scene.machine.engine(), Signal::SIGKILL).expect("it runs");
+        }
+        live(&scene.machine, life);
+    });
+    scene.machine.stop_engine(Signal::SIGKILL);
+    scene.machine.start_engine(&[]);
+    sweep(&scene);
+    await_nothing(&scene);
+    // What was out for a container that never came is free again after half a minute.
+    let same = wait::within(Duration::from_secs(60), || (inventory(&scene) == before).then_some(()));
+    assert!(same.is_some(), "after a kill of the engine: {:?}, and before {before:?}", inventory(&scene));
+    assert!(live(&scene.machine, 0), "and it goes on");
     scene.await_health();
 }
 
-/// Lives one life after the other; now and then the packet process dies, or a container is killed in the middle of one.
-fn live(scene: &Scene<'_>, next: &AtomicUsize) {
-    loop {
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        if number >= lives() {
-            return;
+/// Lives, two at a time.
+fn act(machine: &Machine<'_>, life: impl Fn(usize) + Sync) {
+    let next = AtomicUsize::new(0);
+    let turn = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|number| *number < lives());
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| std::iter::from_fn(turn).for_each(&life));
         }
-        let port = format!("{}:80", 20_000 + number);
-        let name = format!("life{number}");
-        match number % 50 {
-            // Somebody kills what is inside.
-            10 => {
-                scene.serve(&name, &["--rm", "--net", "blue", "-p", &port]);
-                scene.docker(&["kill", &name]);
-            }
-            // Somebody kills the packet process.
-            30 => {
-                let _ = kill(scene.daemon.dataplane(), Signal::SIGKILL);
-                scene.docker(&["run", "--rm", "--net", "blue", "-p", &port, IMAGE, "true"]);
-            }
-            _ => {
-                scene.docker(&["run", "--rm", "--net", "blue", "-p", &port, IMAGE, "true"]);
-            }
-        }
+    });
+    assert!(machine.run(&["true"]).ok(), "the machine is still there");
+}
+
+/// One container's life, which somebody may cut short; whether all went well.
+fn live(machine: &Machine<'_>, number: usize) -> bool {
+    let (port, name) = (format!("{}:80", 20_000 + number), format!("life{number}"));
+    let line = ["--rm", "--name", &name, "--net", "blue", "-p", &port, IMAGE];
+    if number % 10 != 5 {
+        return machine.docker(&[&["run"], &line[..], &["true"]].concat()).ok();
     }
+    let begun = machine.docker(&[&["run", "-d"], &line[..], &super::SERVE].concat());
+    begun.ok() & machine.docker(&["kill", &name]).ok()
+}
+
+/// Removes what the engine still has of containers that were cut short.
+fn sweep(scene: &Scene<'_>) {
+    let left = scene.docker(&["ps", "-aq"]);
+    let left: Vec<_> = left.lines().collect();
+    if !left.is_empty() {
+        // Some remove themselves meanwhile.
+        scene.machine.docker(&[&["rm", "-f"], &left[..]].concat());
+    }
+}
+
+#[track_caller]
+fn await_nothing(scene: &Scene<'_>) {
+    wait::until_true("nothing is connected", || scene.endpoints().is_empty());
 }
