@@ -27,10 +27,13 @@ impl Dataplane {
         let mut links = Some(links);
         self.shared.ask(|client, memory| {
             client.set_egress(spec, links.iter().flatten().map(|(id, sockets)| (*id, sockets)))?;
-            memory.links.retain(|id, _| spec.links.iter().any(|link| link.id == *id));
-            let lives =
-                |port: &HeldPort| spec.links.iter().any(|link| link.addresses.contains(&port.address));
-            memory.held.retain(|port, (purpose, _)| *purpose == Purpose::Published || lives(port));
+            // Neighbours come and go all the time, and neither links nor ports depend on them.
+            if memory.egress.links != spec.links {
+                memory.links.retain(|id, _| spec.links.iter().any(|link| link.id == *id));
+                let lives =
+                    |port: &HeldPort| spec.links.iter().any(|link| link.addresses.contains(&port.address));
+                memory.held.retain(|port, (purpose, _)| *purpose == Purpose::Published || lives(port));
+            }
             memory.links.extend(links.take().into_iter().flatten());
             memory.egress = spec.clone();
             Ok(())

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Event;
 use crate::gateway::route::LinkId;
-use crate::gateway::{EgressSpec, LinkSpec};
+use crate::gateway::{Egress, EgressSpec, LinkSpec};
 use crate::io::filter::Interest;
 use crate::io::ledger::{Ledger, LedgerError};
 use crate::io::link::LinkSockets;
@@ -53,11 +53,16 @@ pub(crate) struct Doors {
     ledger: Mutex<Option<Ledger>>,
 }
 
+/// Reserved ports.
+type Held = BTreeMap<HeldPort, (Purpose, Reserved)>;
+/// The sockets of links.
+type Links = BTreeMap<LinkId, LinkSockets>;
+
 #[derive(Debug, Default)]
 pub(super) struct Open {
     pub(super) spec: EgressSpec,
-    pub(super) links: BTreeMap<LinkId, LinkSockets>,
-    pub(super) held: BTreeMap<HeldPort, (Purpose, Reserved)>,
+    pub(super) links: Links,
+    pub(super) held: Held,
     /// What the filters go by, besides `spec`.
     routed: Vec<(IpAddr, u8)>,
     published: Vec<(u8, u16)>,
@@ -110,6 +115,33 @@ impl Doors {
 }
 
 impl Open {
+    /// Takes over how packets leave, and sockets of links that are new; gives the ports and links that are no longer
+    /// wanted.
+    pub(super) fn lead(
+        &mut self,
+        spec: &EgressSpec,
+        egress: &Egress,
+        links: Vec<(LinkId, LinkSockets)>,
+    ) -> (Held, Links) {
+        // Neighbours come and go all the time, and neither ports nor filters depend on them.
+        let same = links.is_empty() && (&self.spec.links, &self.spec.routes) == (&spec.links, &spec.routes);
+        self.spec = spec.clone();
+        if same {
+            return Default::default();
+        }
+        let lives = |port: &HeldPort| egress.is_outside(port.address);
+        let (dead, held) = std::mem::take(&mut self.held)
+            .into_iter()
+            .partition(|(port, (purpose, _))| *purpose == Purpose::Lent && !lives(port));
+        self.held = held;
+        self.links.extend(links);
+        let named = |id: &LinkId| spec.links.iter().any(|link| link.id == *id);
+        let (links, gone) = std::mem::take(&mut self.links).into_iter().partition(|(id, _)| named(id));
+        self.links = links;
+        self.refresh();
+        (dead, gone)
+    }
+
     /// The descriptors of a link.
     pub(super) fn link_descriptors(&self, id: LinkId) -> Option<Vec<BorrowedFd<'_>>> {
         self.links.get(&id).map(LinkSockets::descriptors)

@@ -1,6 +1,5 @@
 //! What control does about the ways off the host.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
@@ -56,23 +55,10 @@ impl Handle {
                 worker.tell(Command::AttachLink(id, Box::new(packets), Box::new(raw), reads));
             }
         }
-        let lives = |port: &HeldPort| egress.is_outside(port.address);
-        let mut open = self.shared.doors.open();
-        let (dead, held) = std::mem::take(&mut open.held)
-            .into_iter()
-            .partition(|(port, (purpose, _))| *purpose == Purpose::Lent && !lives(port));
-        open.held = held;
-        open.links.extend(links);
-        open.spec = spec.clone();
-        let named = |id: &LinkId| spec.links.iter().any(|link| link.id == *id);
-        let (links, gone) = std::mem::take(&mut open.links).into_iter().partition(|(id, _)| named(id));
-        open.links = links;
-        open.refresh();
-        drop(open);
+        let (dead, gone) = self.shared.doors.open().lead(spec, &egress, links);
         let (tables, now) = (self.shared.tables.load(), self.shared.now());
         tables.house.outside().nat.set_egress(egress, now);
-        drop::<BTreeMap<HeldPort, (Purpose, Reserved)>>(dead);
-        let gone: BTreeMap<LinkId, LinkSockets> = gone;
+        drop(dead);
         for id in gone.into_keys() {
             self.workers.iter().for_each(|worker| worker.tell(Command::DetachLink(id)));
         }
