@@ -51,11 +51,17 @@ impl Place {
         place
     }
 
-    /// Waits until the kernel has the route to an IPv6 address of its own, which it adds in its own time.
+    /// Waits until the kernel delivers what is for an address of its own. To an IPv6 address there is a route by its prefix
+    /// from the start, which leads nowhere: the local one comes in its own time.
     fn wait_for(&self, address: IpAddr) {
         let begun = Instant::now();
-        let dial = || UdpSocket::bind((address, 0))?.connect((address, 9));
-        while let Err(error) = self.run(dial) {
+        let speak = || {
+            let socket = UdpSocket::bind((address, 0))?;
+            socket.set_read_timeout(Some(Duration::from_millis(20)))?;
+            socket.send_to(b"x", socket.local_addr()?)?;
+            socket.recv(&mut [0])
+        };
+        while let Err(error) = self.run(speak) {
             assert!(begun.elapsed() < PATIENCE, "{address}: {error}");
         }
     }
