@@ -47,6 +47,10 @@ impl Target {
             }
             let inside = || {
                 let socket = Socket::new(Domain::for_address(address), kind.nonblocking().cloexec(), None)?;
+                // The number of a dead namespace is given to another.
+                if !sandbox.birth.is_of(&socket)? {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
                 socket.bind(&SocketAddr::new(address.ip(), 0).into())?;
                 Ok(socket)
             };

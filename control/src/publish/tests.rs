@@ -273,6 +273,12 @@ fn what_breaks_inside_is_reset_outside() {
     lab.publisher.relay(&lab.endpoint);
     let _listener = lab.listen("10.77.0.2:80");
     assert_eq!(broken(&lab), ErrorKind::ConnectionReset, "the path leads to another namespace");
+    // It may have the number of the dead one, and be another all the same.
+    lab.endpoint.sandbox.key = lab.container().netns.id();
+    lab.publisher.release(lab.endpoint.id);
+    lab.reserve(&lab.publisher).unwrap();
+    lab.publisher.relay(&lab.endpoint);
+    assert_eq!(broken(&lab), ErrorKind::ConnectionReset, "another one with the same number");
 }
 
 #[test]

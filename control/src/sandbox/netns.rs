@@ -46,6 +46,24 @@ pub struct Birth {
     pub cookie: u64,
 }
 
+impl Birth {
+    /// Whether `socket` was made in this namespace, since the machine was started.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn is_of(&self, socket: impl AsFd) -> io::Result<bool> {
+        Ok(cookie_of(socket)? == self.cookie)
+    }
+}
+
+/// The cookie of the namespace that `socket` was made in, or 0 where there is none.
+fn cookie_of(socket: impl AsFd) -> io::Result<u64> {
+    match weft_dataplane::io::netns::cookie(socket) {
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NOPROTOOPT) => Ok(0),
+        other => other,
+    }
+}
+
 /// An open network namespace. Keeps the namespace alive: do not hold it longer than the work takes.
 #[derive(Debug)]
 pub struct Netns {
@@ -130,13 +148,7 @@ impl Netns {
     /// [`SandboxError::Enter`], or [`SandboxError::Open`] when `/proc` or a descriptor cannot be had.
     pub fn birth(&self) -> Result<Birth, SandboxError> {
         let failed = |source| SandboxError::Open { path: self.path.clone(), source };
-        let cookie = self.run(|| {
-            let socket = UnixDatagram::unbound()?;
-            match weft_dataplane::io::netns::cookie(&socket) {
-                Err(error) if Errno::from_io_error(&error) == Some(Errno::NOPROTOOPT) => Ok(0),
-                other => other,
-            }
-        })?;
+        let cookie = self.run(|| cookie_of(UnixDatagram::unbound()?))?;
         let boot = std::fs::read_to_string(BOOT_ID).map_err(failed)?;
         Ok(Birth { boot: boot.trim().to_owned(), cookie: cookie.map_err(failed)? })
     }
