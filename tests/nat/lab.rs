@@ -162,6 +162,8 @@ impl Lab {
         if let Some(mtu) = setup.mtu {
             host.ns.ip(&["link", "set", UPLINK, "mtu", &mtu.to_string()]);
         }
+        // A new namespace may have it from the machine.
+        host.ns.sysctl("ipv4/ip_forward", "0");
         let subject: Box<dyn Subject> = match kind {
             Kind::Weft => Box::new(Weft::new(&host.ns, &setup)),
             Kind::Kernel => Box::new(Kernel::new(&host.ns)),
