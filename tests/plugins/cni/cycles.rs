@@ -24,9 +24,10 @@ const KILLED: usize = 9;
 /// Every so many containers, the namespace goes before the runtime calls DEL.
 const SUDDEN: usize = 7;
 
-/// All that a host may be left with: links, sockets with their addresses, the store's keys, namespaces, packet sockets.
-fn inventory(host: &Namespace, socket: &std::path::Path) -> Vec<String> {
-    let store: Value = serde_json::from_str(&get(socket, "/v1/store")).expect("JSON");
+/// All that a host may be left with: the store's keys, leases and names among them, links, sockets with their addresses,
+/// packet sockets, and the TAPs and namespaces that the two processes hold.
+fn inventory(host: &Namespace, daemon: &Daemon) -> Vec<String> {
+    let store: Value = serde_json::from_str(&get(&daemon.socket(), "/v1/store")).expect("JSON");
     let keys =
         store["entries"].as_array().expect("entries").iter().map(|entry| format!("store {}", entry["key"]));
     let mut found: Vec<String> = keys.collect();
@@ -46,6 +47,13 @@ fn inventory(host: &Namespace, socket: &std::path::Path) -> Vec<String> {
     }
     let packet = host.enter(|| fs::read_to_string("/proc/thread-self/net/packet")).expect("it is there");
     found.push(format!("packet sockets: {}", packet.lines().count()));
+    for (process, pid) in [("daemon", daemon.pid()), ("dataplane", daemon.dataplane())] {
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").flatten();
+        let open: Vec<_> = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok()).collect();
+        let count =
+            |begin: &str| open.iter().filter(|path| path.to_string_lossy().starts_with(begin)).count();
+        found.push(format!("{process}: {} TAPs, {} namespaces", count("/dev/net/tun"), count("net:")));
+    }
     found.sort();
     found
 }
@@ -136,7 +144,7 @@ fn hundreds_of_containers_and_kills_leave_nothing_behind() {
     // The network stays, and so does what a daemon has after its first container.
     workers.iter_mut().for_each(|worker| worker.cycle(1));
     daemon = replace(daemon, host);
-    let before = inventory(host, &daemon.socket());
+    let before = inventory(host, &daemon);
     let next = AtomicUsize::new(2);
     let daemon = thread::scope(|scope| {
         for worker in &mut workers {
@@ -172,8 +180,8 @@ fn hundreds_of_containers_and_kills_leave_nothing_behind() {
     }
     Call::new(host, &plugins, "GC", &config).nothing();
     // Sessions and reserved ports of the last containers may end a moment later.
-    let settled = || (inventory(host, &daemon.socket()) == before).then_some(());
+    let settled = || (inventory(host, &daemon) == before).then_some(());
     let _ = wait::within(wait::PATIENCE, settled);
-    assert_eq!(inventory(host, &daemon.socket()), before);
+    assert_eq!(inventory(host, &daemon), before);
     assert!(daemon.weft(&["doctor"]).ok());
 }
