@@ -45,6 +45,7 @@ fn eth0() -> Plug {
         mac: MacAddr([0x02, 0x42, 10, 1, 0, 5]),
         addresses: vec!["10.1.0.5/24".parse().unwrap(), "fd00:1::5/64".parse().unwrap()],
         gateways: vec!["10.1.0.1".parse().unwrap(), "fd00:1::1".parse().unwrap()],
+        routes: vec![],
         mtu: 1450,
     }
 }
@@ -194,6 +195,7 @@ async fn a_second_network_keeps_the_first_default_route() {
         mac: MacAddr([0x02, 0x42, 10, 2, 0, 5]),
         addresses: vec!["10.2.0.5/24".parse().unwrap()],
         gateways: vec!["10.2.0.1".parse().unwrap()],
+        routes: vec![],
         mtu: 1450,
     };
     let plugged = plug(ns.netns(), &eth1).await.unwrap();

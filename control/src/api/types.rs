@@ -11,6 +11,7 @@ use crate::model::{Driver, Endpoint, Name, Network, Protocol, rfc3339};
 pub use crate::network::Finding;
 pub use crate::network::{EndpointRequest, NetworkRequest};
 use crate::network::{NatRow, Snapshot, Traffic, UnderlayReport};
+pub use crate::sandbox::StaticRoute;
 
 /// What the daemon is and does: `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,6 +174,9 @@ pub struct EndpointInfo {
     pub addresses: Vec<IpNet>,
     /// Its default routes' first hops.
     pub gateways: Vec<IpAddr>,
+    /// Its other routes.
+    #[serde(default)]
+    pub routes: Vec<StaticRoute>,
     /// Its MTU, in bytes; 0 if it has no interface.
     pub mtu: u16,
     /// Its published ports, as Docker tells a container's: by port and protocol inside, such as `80/tcp`.
@@ -347,6 +351,7 @@ impl EndpointInfo {
             mac: interface.map(|interface| interface.mac.to_string()).unwrap_or_default(),
             addresses: endpoint.addresses().to_vec(),
             gateways: interface.map(|interface| interface.gateways.clone()).unwrap_or_default(),
+            routes: interface.map(|interface| interface.routes.clone()).unwrap_or_default(),
             mtu: network.mtu,
             ports: docker_ports(endpoint),
             created: rfc3339(endpoint.created),

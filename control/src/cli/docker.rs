@@ -152,6 +152,7 @@ mod tests {
             mac: "02:42:0a:01:00:02".into(),
             addresses: vec!["10.1.0.2/24".parse().unwrap()],
             gateways: vec![],
+            routes: vec![],
             mtu: 1450,
             ports: BTreeMap::new(),
             created: "2026-01-01T00:00:00.000000000Z".into(),

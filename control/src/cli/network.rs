@@ -149,6 +149,7 @@ async fn connect(format: Format, client: &Client, args: ConnectArgs) -> Result<(
         publish: args.publish,
         aliases: args.alias,
         labels: Default::default(),
+        routes: vec![],
     };
     let connected = client.connect(&args.network, &request).await?;
     for warning in &connected.warnings {

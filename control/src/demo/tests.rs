@@ -146,6 +146,7 @@ async fn attach(handle: &Handle, id: u32, container: &Container) {
         mac: mac_of(container),
         addresses: vec![ipnet::Ipv4Net::new_assert(container.ip, 24).into()],
         gateways: Vec::new(),
+        routes: Vec::new(),
         mtu: 1450,
     };
     plug(container.netns(), &eth0).await.unwrap();

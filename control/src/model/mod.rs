@@ -37,7 +37,7 @@ pub use options::{
 pub use publish::{EPHEMERAL, PUBLISH_MAX, PortMapping, Protocol, PublishError, PublishRequest};
 pub use timestamp::rfc3339;
 
-use crate::sandbox::{Birth, NetnsId};
+use crate::sandbox::{Birth, NetnsId, StaticRoute};
 
 /// One broadcast domain.
 #[derive(Clone, Debug)]
@@ -135,6 +135,8 @@ pub struct Interface {
     pub addresses: Vec<IpNet>,
     /// Its default routes: none on an internal network, none if another endpoint has given the sandbox one.
     pub gateways: Vec<IpAddr>,
+    /// Its other routes, as they were asked for.
+    pub routes: Vec<StaticRoute>,
 }
 
 /// A network namespace that endpoints stand in.

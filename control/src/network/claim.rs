@@ -11,10 +11,10 @@ use weft_dataplane::wire::MacAddr;
 
 use super::book::{Book, Record};
 use super::lent::LENDER;
-use super::{EndpointRequest, NetworkError, random};
+use super::{EndpointRequest, NetworkError, ROUTES_MAX, random};
 use crate::ipam::{Holder, IpamError, Pool};
 use crate::model::{Driver, Endpoint, EndpointState, Id, IfName, Interface, Name, Network, Sandbox};
-use crate::sandbox::Netns;
+use crate::sandbox::{Netns, StaticRoute};
 
 /// An endpoint whose addresses are not decided yet.
 pub(super) struct Claim<'a> {
@@ -111,7 +111,8 @@ impl<'a> Claim<'a> {
         let mut gateways: Vec<_> = taken.iter().map(|&(_, gateway)| gateway).collect();
         gateways
             .retain(|gateway| !record.network.internal && !outline.routed[usize::from(gateway.is_ipv6())]);
-        Ok(Interface { port: outline.port, ifname: outline.ifname.clone(), mac, addresses, gateways })
+        let routes = routes(&self.request.routes, &addresses)?;
+        Ok(Interface { port: outline.port, ifname: outline.ifname.clone(), mac, addresses, gateways, routes })
     }
 
     /// By family, IPv4 first: whether it is IPv6, and the address that was asked for.
@@ -167,11 +168,32 @@ fn check_bare(network: &Network, request: &EndpointRequest) -> Result<(), Networ
         ("--ip", request.ip.is_some()),
         ("--ip6", request.ip6.is_some()),
         ("--mac", request.mac.is_some()),
+        ("a route", !request.routes.is_empty()),
     ];
     match given.into_iter().find(|(_, given)| *given) {
         Some((what, _)) => Err(NetworkError::NotOnDriver { what, driver: network.driver }),
         None => Ok(()),
     }
+}
+
+/// The routes that are asked for, for an interface with these addresses.
+fn routes(asked: &[StaticRoute], addresses: &[IpNet]) -> Result<Vec<StaticRoute>, NetworkError> {
+    if asked.len() > ROUTES_MAX {
+        return Err(NetworkError::TooManyRoutes { count: asked.len() });
+    }
+    let check = |&StaticRoute { to, via }: &StaticRoute| {
+        let route = StaticRoute { to: to.trunc(), via };
+        let refuse = |why| Err(NetworkError::BadRoute { route, why });
+        let home = addresses.iter().find(|net| net.addr().is_ipv4() == to.addr().is_ipv4());
+        match (home, via) {
+            _ if to.prefix_len() == 0 => refuse("the default route is the network's business"),
+            (None, _) => refuse("the interface has no address of that family"),
+            (Some(home), Some(via)) if via == home.addr() => refuse("that is the interface's own address"),
+            (Some(home), Some(via)) if !home.contains(&via) => refuse("the router is not on the network"),
+            _ => Ok(route),
+        }
+    };
+    asked.iter().map(check).collect()
 }
 
 fn parse_mac(text: &str) -> Result<MacAddr, NetworkError> {

@@ -262,6 +262,7 @@ pub(super) fn plug_of(network: &Network, interface: &Interface) -> Plug {
         mac: interface.mac,
         addresses: interface.addresses.clone(),
         gateways: interface.gateways.clone(),
+        routes: interface.routes.clone(),
         mtu: network.mtu.into(),
     }
 }

@@ -8,11 +8,12 @@ use weft_dataplane::runtime::capture::CAPTURES_MAX;
 
 use super::{
     ALIASES_MAX, ENDPOINTS_MAX, LEASES_MAX, MTU_MAX, MTU_MIN, MTU_MIN_IPV6, NETWORKS_MAX, POOLS_MAX,
-    PlaneError, SUBNETS_MAX,
+    PlaneError, ROUTES_MAX, SUBNETS_MAX,
 };
 use crate::error::{Code, Explain};
 use crate::ipam::IpamError;
 use crate::model::{Driver, Name, NameError, OptionError, PUBLISH_MAX, PortMapping};
+use crate::sandbox::StaticRoute;
 use crate::store::TransferError;
 use crate::store::catalog::CatalogError;
 
@@ -247,6 +248,20 @@ pub enum NetworkError {
         /// How many.
         count: usize,
     },
+    /// More than [`ROUTES_MAX`] routes of one endpoint.
+    #[error("{count} routes are too many for one endpoint")]
+    TooManyRoutes {
+        /// How many.
+        count: usize,
+    },
+    /// A route that the interface cannot have.
+    #[error("the route {route} cannot be: {why}")]
+    BadRoute {
+        /// The route.
+        route: StaticRoute,
+        /// Why not.
+        why: &'static str,
+    },
     /// No more ports of all endpoints.
     #[error("there are as many published ports as there can be")]
     TooManyPublished,
@@ -403,6 +418,8 @@ impl Explain for NetworkError {
             }
             Self::TooManyPorts { .. } => format!("publish at most {PUBLISH_MAX}"),
             Self::TooManyAliases { .. } => format!("give at most {ALIASES_MAX}"),
+            Self::TooManyRoutes { .. } => format!("give at most {ROUTES_MAX}"),
+            Self::BadRoute { .. } => "give a subnet, and a router in the network's own".into(),
             Self::TooManyPublished | Self::NoFreePort { .. } => {
                 "disconnect an endpoint that publishes some first".into()
             }

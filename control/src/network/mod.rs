@@ -88,6 +88,9 @@ pub const ENDPOINTS_MAX: usize = PORTS_MAX;
 /// The most further names of one endpoint: a list that a person writes.
 pub const ALIASES_MAX: usize = 32;
 
+/// The most routes of one endpoint besides the default ones.
+pub const ROUTES_MAX: usize = 64;
+
 /// The most subnets of one network: a list that a person writes.
 pub const SUBNETS_MAX: usize = 16;
 

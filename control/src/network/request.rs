@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Driver, IfName, Name, PublishRequest};
+use crate::sandbox::StaticRoute;
 
 /// A network to create. Everything but the name has a default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +102,9 @@ pub struct EndpointRequest {
     /// Labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// Routes out of its interface besides the default ones.
+    #[serde(default)]
+    pub routes: Vec<StaticRoute>,
 }
 
 impl EndpointRequest {
@@ -108,7 +112,8 @@ impl EndpointRequest {
     #[must_use]
     pub fn new(netns: impl Into<PathBuf>) -> Self {
         let (name, ifname) = (None, None);
-        let (publish, aliases, labels) = (vec![], vec![], BTreeMap::new());
-        Self { netns: netns.into(), name, ifname, ip: None, ip6: None, mac: None, publish, aliases, labels }
+        let (publish, aliases, labels, routes) = (vec![], vec![], BTreeMap::new(), vec![]);
+        let (ip, ip6, mac) = (None, None, None);
+        Self { netns: netns.into(), name, ifname, ip, ip6, mac, publish, aliases, labels, routes }
     }
 }

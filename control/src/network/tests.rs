@@ -332,3 +332,4 @@ mod drivers;
 mod legs;
 mod life;
 mod ports;
+mod routes;

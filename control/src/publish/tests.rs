@@ -174,6 +174,7 @@ fn endpoint(place: &Place, publish: &[&str]) -> Endpoint {
             mac: MacAddr([2, 0, 0, 0, 0, 1]),
             addresses: ["10.77.0.2/24", "fd77::2/64"].map(|net| net.parse::<IpNet>().unwrap()).to_vec(),
             gateways: vec![],
+            routes: vec![],
         }),
         ports: publish.iter().flat_map(mappings).collect(),
         created: SystemTime::now(),

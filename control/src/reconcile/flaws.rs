@@ -73,6 +73,7 @@ mod tests {
             mac: MacAddr([2, 66, 10, 1, 0, 2]),
             addresses: vec!["10.1.0.2/24".parse().unwrap(), "fd00:1::2/64".parse().unwrap()],
             gateways: vec![],
+            routes: vec![],
             mtu: 1450,
         }
     }

@@ -43,3 +43,4 @@ pub use named::NamedNetns;
 pub(crate) use neighbor::Neighbor;
 pub use netns::{Birth, Netns, NetnsId};
 pub use plug::{IFNAME_MAX, Plug, Plugged, check_ifname, loopback_up, plug, shape, taken};
+pub use route::StaticRoute;

@@ -9,7 +9,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 
 use super::link::{in_main_table, name_of, own_address};
-use super::route::Path;
+use super::route::StaticRoute;
 use super::{Link, Netns, SandboxError};
 
 /// Routes wider than this prefix length are default routes in pieces (VPNs add 0.0.0.0/1 and 128.0.0.0/1, IPv6 has
@@ -188,14 +188,14 @@ fn route(message: &RouteMessage) -> Option<Route> {
 }
 
 /// The route of a message, if it is one of the main table out of the interface `index`.
-pub(super) fn route_of(message: &RouteMessage, index: u32) -> Option<Path> {
+pub(super) fn route_of(message: &RouteMessage, index: u32) -> Option<StaticRoute> {
     let Route { to, .. } = route(message).filter(|route| route.interface == Some(index))?;
     let via = message.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Gateway(RouteAddress::Inet(ip)) => Some(IpAddr::from(*ip)),
         RouteAttribute::Gateway(RouteAddress::Inet6(ip)) => Some(IpAddr::from(*ip)),
         _ => None,
     });
-    Some(Path { to, via })
+    Some(StaticRoute { to, via })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use weft_dataplane::wire::MacAddr;
 
 use super::link::change;
-use super::{Link, Netns, SandboxError};
+use super::{Link, Netns, SandboxError, StaticRoute};
 
 /// The longest interface name the kernel takes, in bytes (IFNAMSIZ less the final zero).
 pub const IFNAME_MAX: usize = 15;
@@ -28,6 +28,8 @@ pub struct Plug {
     pub addresses: Vec<IpNet>,
     /// One default route for each, on the link whatever the subnet.
     pub gateways: Vec<IpAddr>,
+    /// Other routes.
+    pub routes: Vec<StaticRoute>,
     /// The MTU in bytes; at least 1280 if there are IPv6 addresses.
     pub mtu: u32,
 }
@@ -78,6 +80,9 @@ pub async fn plug(netns: &Netns, plug: &Plug) -> Result<Plugged, SandboxError> {
     derive_link_local_from_mac(&inside, index).await;
     give_addresses(&inside, index, plug).await?;
     inside.up(index).await?;
+    for &route in &plug.routes {
+        inside.add_route(index, route).await?;
+    }
     let mut warnings = Vec::new();
     for &gateway in &plug.gateways {
         warnings.extend(add_default_route(&inside, index, gateway).await?);

@@ -2,8 +2,10 @@
 
 use super::client::{Call, Scene, address};
 use super::wishes::{ask, serve};
+use harness::daemon::Daemon;
 use harness::need;
 use harness::netns::{self, Namespace};
+use harness::wait;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -150,6 +152,10 @@ fn host_local_gives_the_addresses_and_gets_them_back() {
     assert!(harness::traffic::can_ping(&a, address(&second, 0)));
     assert_eq!(lent(book.path()), ["10.86.0.50", "10.86.0.51"]);
     assert_eq!(scene.check(&config, &a, &first).code, Some(0));
+    let Scene { underlay, daemon, plugins } = scene;
+    let daemon = Daemon::spawn_in(&underlay.hosts[0].ns, daemon.end(), &[]).ready();
+    let scene = Scene { underlay, daemon, plugins };
+    wait::until_true("the next daemon has put it back", || scene.check(&config, &a, &first).code == Some(0));
     a.ip(&["route", "del", "198.51.100.0/24"]);
     let (code, message) = scene.check(&config, &a, &first).refusal();
     assert!(code == 102 && message.contains("198.51.100.0/24 via 10.86.0.9 is gone"), "{message}");

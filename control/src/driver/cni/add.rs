@@ -11,8 +11,8 @@ use super::wishes::{Given, Wishes, subnets, subnets_of};
 use super::{CniError, Configuration, Verb, labels, network};
 use crate::api::types::{Connected, EndpointInfo, EndpointRequest, NetworkInfo};
 use crate::api::{Client, ClientError};
-use crate::sandbox::Netns;
-use crate::sandbox::route::{Path, add_paths, paths};
+use crate::sandbox::route::routes_out_of;
+use crate::sandbox::{Netns, StaticRoute};
 
 /// Makes the interface; gives what the container has then, earlier plugins' work included.
 ///
@@ -49,7 +49,7 @@ pub(super) async fn add(
         };
         wishes.fit(&subnets(&network))?;
         (request.ip, request.ip6) = (ip, ip6);
-        attach(client, &netns, &network, &request, &[]).await?
+        attach(client, &netns, &network, &request).await?
     };
     let own = Attached { dns: dns(config, own.dns), ..own };
     Ok(config.previous.clone().unwrap_or_default().and(own))
@@ -74,8 +74,8 @@ async fn attach_given(
         None => network::create(client, &config.network, &subnets_of(&result)).await?,
     };
     let given = Given::of(&result, &network, wishes, &config.runtime.ranges)?;
-    (request.ip, request.ip6) = (given.ip, given.ip6);
-    let attached = attach(client, netns, &network, &request, &given.paths).await?;
+    (request.ip, request.ip6, request.routes) = (given.ip, given.ip6, given.routes);
+    let attached = attach(client, netns, &network, &request).await?;
     Ok(Attached { dns: result.dns, ..attached })
 }
 
@@ -121,13 +121,12 @@ fn request(place: &Place, config: &Configuration, wishes: &Wishes) -> Result<End
     })
 }
 
-/// Connects, and adds what the daemon does not: `extra` routes.
+/// Connects; tells what came of it.
 async fn attach(
     client: &Client,
     netns: &Netns,
     network: &NetworkInfo,
     request: &EndpointRequest,
-    extra: &[Path],
 ) -> Result<Attached, CniError> {
     let connected = client.connect(&network.name, request).await;
     if let (Err(ClientError::Lost { .. } | ClientError::Silent { .. }), Some(name)) =
@@ -140,35 +139,19 @@ async fn attach(
     for warning in &warnings {
         eprintln!("weft: {warning}");
     }
-    match finish(netns, network, &endpoint, extra).await {
-        Ok(attached) => Ok(attached),
+    match routes_out_of(netns, &endpoint.ifname).await {
+        Ok(standing) => Ok(told(network, &endpoint, &standing)),
         Err(error) => {
             // The runtime will call DEL, which tries again what fails here.
             let _ = client.disconnect(&network.name, &endpoint.name).await;
-            Err(error)
+            Err(error.into())
         }
     }
 }
 
-async fn finish(
-    netns: &Netns,
-    network: &NetworkInfo,
-    endpoint: &EndpointInfo,
-    extra: &[Path],
-) -> Result<Attached, CniError> {
-    if !extra.is_empty() {
-        add_paths(netns, &endpoint.ifname, extra).await?;
-    }
-    // A container that had a default route before has kept it.
-    let standing = match endpoint.gateways.is_empty() {
-        true => vec![],
-        false => paths(netns, &endpoint.ifname).await?,
-    };
-    Ok(told(network, endpoint, &standing, extra))
-}
-
-/// How an endpoint is told, `standing` being the routes out of it.
-fn told(network: &NetworkInfo, endpoint: &EndpointInfo, standing: &[Path], extra: &[Path]) -> Attached {
+/// How an endpoint is told, `standing` being the routes out of it: a container that had a default route before has kept
+/// it.
+fn told(network: &NetworkInfo, endpoint: &EndpointInfo, standing: &[StaticRoute]) -> Attached {
     let interface = Interface {
         name: endpoint.ifname.clone(),
         mac: endpoint.mac.clone(),
@@ -181,13 +164,13 @@ fn told(network: &NetworkInfo, endpoint: &EndpointInfo, standing: &[Path], extra
         homes.find(|subnet| subnet.subnet.contains(&address.addr())).map(|subnet| subnet.gateway)
     };
     let address = |address: &ipnet::IpNet| Address::new(*address, gateway(address), Some(0));
-    let is_ours = |path: &&Path| path.via.is_some_and(|via| endpoint.gateways.contains(&via));
-    let defaults = standing.iter().filter(|path| path.to.prefix_len() == 0).filter(is_ours);
-    let route = |path: &Path| Route::new(path.to, path.via);
+    let is_ours = |route: &&StaticRoute| route.via.is_some_and(|via| endpoint.gateways.contains(&via));
+    let defaults = standing.iter().filter(|route| route.to.prefix_len() == 0).filter(is_ours);
+    let route = |route: &StaticRoute| Route::new(route.to, route.via);
     Attached {
         interfaces: vec![interface],
         ips: endpoint.addresses.iter().map(address).collect(),
-        routes: defaults.chain(extra).map(route).collect(),
+        routes: defaults.chain(&endpoint.routes).map(route).collect(),
         dns: Dns::default(),
     }
 }

@@ -9,8 +9,8 @@ use crate::api::types::EndpointInfo;
 use crate::error::{Code, Explain};
 use crate::model::PortMapping;
 use crate::reconcile::{Flaw, flaws};
-use crate::sandbox::route::{Path, paths};
-use crate::sandbox::{Netns, Plug, inside};
+use crate::sandbox::route::routes_out_of;
+use crate::sandbox::{Netns, Plug, StaticRoute, inside};
 
 /// Looks.
 ///
@@ -80,6 +80,7 @@ async fn reality(netns: &Netns, made: &Attached, endpoint: &EndpointInfo) -> Res
         mac: endpoint.mac.parse().map_err(|_| strange())?,
         addresses: endpoint.addresses.clone(),
         gateways: vec![],
+        routes: vec![],
         mtu: endpoint.mtu.into(),
     };
     let seen = flaws(&plug, &inside::interfaces(netns).await?);
@@ -89,20 +90,17 @@ async fn reality(netns: &Netns, made: &Attached, endpoint: &EndpointInfo) -> Res
         .map(|flaw| format!("the interface {} {flaw}", plug.ifname))
         .collect();
     if !seen.contains(&Flaw::Missing) {
-        let standing = paths(netns, &plug.ifname).await?;
+        let standing = routes_out_of(netns, &plug.ifname).await?;
         // The kernel has taken them away with it if the interface is down.
-        let lost = ours(made, endpoint).filter(|path| !standing.contains(path));
-        found.extend(lost.map(|path| match path.via {
-            Some(via) => format!("the route to {} via {via} is gone", path.to),
-            None => format!("the route to {} is gone", path.to),
-        }));
+        let lost = ours(made, endpoint).filter(|route| !standing.contains(route));
+        found.extend(lost.map(|route| format!("the route to {route} is gone")));
     }
     Ok(found)
 }
 
 /// The routes of a result that go by a router on our network.
-fn ours(made: &Attached, endpoint: &EndpointInfo) -> impl Iterator<Item = Path> {
+fn ours(made: &Attached, endpoint: &EndpointInfo) -> impl Iterator<Item = StaticRoute> {
     let by_us = |via: &std::net::IpAddr| endpoint.addresses.iter().any(|net| net.contains(via));
     let routes = made.routes.iter().filter(move |route| route.gw.as_ref().is_some_and(by_us));
-    routes.map(|route| Path { to: route.dst.trunc(), via: route.gw })
+    routes.map(|route| StaticRoute { to: route.dst.trunc(), via: route.gw })
 }

@@ -18,8 +18,8 @@
 //!
 //! Limits: configurations of [`configuration::INPUT_MAX`] bytes, delegated plugins that end within
 //! [`ipam::IPAM_TIMEOUT`], one address of a family for an interface. What is not there: rate limits (`bandwidth`),
-//! `ipRanges` without a delegated plugin, a host-side interface for plugins that want one. Routes that a delegated plugin
-//! gives besides the default one are set once: a daemon that takes the interface down and puts it back does not know them.
+//! `ipRanges` without a delegated plugin, a host-side interface for plugins that want one, a default route that is not by
+//! the network's gateway.
 
 mod add;
 mod args;

@@ -10,7 +10,7 @@ use super::result::{Attached, Route};
 use super::runtime::{AddressWish, Range};
 use super::{Args, CniError, Configuration};
 use crate::api::types::{NetworkInfo, SubnetInfo};
-use crate::sandbox::route::Path;
+use crate::sandbox::StaticRoute;
 
 /// Addresses and MAC address that are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(super) struct Given {
     pub(super) ip: Option<Ipv4Addr>,
     pub(super) ip6: Option<Ipv6Addr>,
     /// Routes besides the default ones, which are the network's.
-    pub(super) paths: Vec<Path>,
+    pub(super) routes: Vec<StaticRoute>,
 }
 
 impl Wishes {
@@ -94,7 +94,7 @@ impl Given {
         wishes: &Wishes,
         ranges: &[Vec<Range>],
     ) -> Result<Self, CniError> {
-        let mut given = Self { ip: None, ip6: None, paths: vec![] };
+        let mut given = Self { ip: None, ip6: None, routes: vec![] };
         for address in &result.ips {
             let own = address.address.addr();
             let home = home(network, own).ok_or_else(|| nowhere("ipam", own, &subnets(network)))?;
@@ -122,7 +122,7 @@ impl Given {
             }
         }
         given.check(network, wishes, ranges)?;
-        given.paths = paths(&result.routes, network)?;
+        given.routes = static_routes(&result.routes, network)?;
         Ok(given)
     }
 
@@ -149,8 +149,8 @@ impl Given {
 
 /// The routes besides the default ones. The network's gateway is the default route; a result that wants another, or that
 /// wants more than a destination and a router, is refused.
-fn paths(routes: &[Route], network: &NetworkInfo) -> Result<Vec<Path>, CniError> {
-    let mut paths = Vec::new();
+fn static_routes(routes: &[Route], network: &NetworkInfo) -> Result<Vec<StaticRoute>, CniError> {
+    let mut others = Vec::new();
     for route in routes {
         let refuse = |why: String| wrong("ipam", format!("it gave a route to {} {why}", route.dst));
         if *route != Route::new(route.dst, route.gw) {
@@ -174,10 +174,10 @@ fn paths(routes: &[Route], network: &NetworkInfo) -> Result<Vec<Path>, CniError>
             return Err(refuse(format!("via {via}, and Weft's default route is by the network's gateway")));
         }
         if !default {
-            paths.push(Path { to: route.dst.trunc(), via: Some(via) });
+            others.push(StaticRoute { to: route.dst.trunc(), via: Some(via) });
         }
     }
-    Ok(paths)
+    Ok(others)
 }
 
 fn home(network: &NetworkInfo, address: IpAddr) -> Option<&SubnetInfo> {

@@ -20,7 +20,7 @@ use crate::model::{
     Driver, Endpoint, EndpointState, Id, IfName, Interface, Name, Network, PortsBy, PublishRequest, Sandbox,
     Subnet, parse_options,
 };
-use crate::sandbox::{Birth, NetnsId};
+use crate::sandbox::{Birth, NetnsId, StaticRoute};
 
 /// Who owns what the document's key names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,6 +163,9 @@ pub struct InterfaceDocument {
     pub addresses: Vec<IpNet>,
     /// Its default routes.
     pub gateways: Vec<IpAddr>,
+    /// Its other routes; versions 1 and 2 have none.
+    #[serde(default)]
+    pub routes: Vec<StaticRoute>,
 }
 
 macro_rules! documents {
@@ -340,6 +343,7 @@ impl InterfaceDocument {
             mac: interface.mac,
             addresses: interface.addresses.clone(),
             gateways: interface.gateways.clone(),
+            routes: interface.routes.clone(),
         }
     }
 
@@ -350,6 +354,7 @@ impl InterfaceDocument {
             mac: self.mac,
             addresses: self.addresses.clone(),
             gateways: self.gateways.clone(),
+            routes: self.routes.clone(),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::*;
 use crate::error::{Code, Explain, Problem};
 use crate::ipam::{Policy, Pool, UlaPrefix};
 use crate::model::{Driver, EndpointState, IfName, Network, Subnet};
-use crate::sandbox::Birth;
+use crate::sandbox::{Birth, StaticRoute};
 use crate::store::{MemoryStore, RedbStore};
 
 pub(in crate::store) fn catalog() -> Catalog {
@@ -79,6 +79,7 @@ pub(in crate::store) fn endpoint(network: u8, n: u8, last: u8) -> EndpointDocume
                 format!("fd00:{network}::{last}/64").parse().unwrap(),
             ],
             gateways: vec![ip(&format!("10.{network}.0.1"))],
+            routes: vec![StaticRoute { to: "192.0.2.0/24".parse().unwrap(), via: Some(ip("10.1.0.9")) }],
         }),
         ports: vec!["8080-8081:80-81".parse().unwrap()],
         created: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
@@ -412,16 +413,19 @@ proptest! {
 }
 
 #[test]
-fn an_endpoint_of_an_older_version_has_no_ports_and_no_labels() {
+fn an_endpoint_of_an_older_version_has_no_ports_labels_and_routes() {
     let (key, document) = (keys::endpoint(id(1), id(3)), endpoint(1, 3, 3));
     let mut written: serde_json::Value = serde_json::from_slice(&encode(&key, &document).unwrap()).unwrap();
     assert_eq!(written["body"]["ports"], serde_json::json!(["8080-8081:80-81/tcp"]));
     let mut without = |version: u32, field: &str| -> EndpointDocument {
         written["version"] = version.into();
         written["body"].as_object_mut().unwrap().remove(field);
+        written["body"]["interface"].as_object_mut().unwrap().remove("routes");
         decode(&key, written.to_string().as_bytes()).unwrap()
     };
-    let second = EndpointDocument { labels: BTreeMap::new(), ..document };
+    let interface =
+        document.interface.clone().map(|interface| InterfaceDocument { routes: vec![], ..interface });
+    let second = EndpointDocument { labels: BTreeMap::new(), interface, ..document };
     assert_eq!(without(2, "labels"), second);
     assert_eq!(without(1, "ports"), EndpointDocument { ports: vec![], ..second });
 }

@@ -38,8 +38,8 @@ fn what_another_plugin_gives_must_fit_the_network() {
     let routes =
         json!([{"dst": "0.0.0.0/0"}, {"dst": "192.0.2.0/24", "gw": "10.1.0.9"}, {"dst": "2001:db8::/32"}]);
     let fits = given(result(routes), json!({"runtimeConfig": {"ips": ["10.1.0.7"]}})).unwrap();
-    assert_eq!((fits.ip, fits.paths.len()), (Some([10, 1, 0, 7].into()), 2));
-    assert_eq!(fits.paths[1].via, Some("fd01::1".parse().unwrap()));
+    assert_eq!((fits.ip, fits.routes.len()), (Some([10, 1, 0, 7].into()), 2));
+    assert_eq!(fits.routes[1].via, Some("fd01::1".parse().unwrap()));
     let none = json!({});
     for (told, asked, part) in [
         (json!({"ips": [v4]}), none.clone(), "no address for the network's fd01::/64"),
