@@ -33,6 +33,9 @@ pub const ANSWER_MAX: usize = 32 << 20;
 /// The socket that is asked when none is named.
 pub const DEFAULT_HOST: &str = "unix:///run/weft/weft.sock";
 
+/// Its path.
+pub const DEFAULT_SOCKET: &str = "/run/weft/weft.sock";
+
 /// The path of a socket that is named as users name it; `None` unless that is `unix://` and an absolute path.
 #[must_use]
 pub fn socket_path(host: &str) -> Option<PathBuf> {
@@ -334,6 +337,8 @@ mod tests {
     #[test]
     fn text_is_escaped_for_its_place() {
         assert_eq!(escape("a b/c?d"), "a%20b%2Fc%3Fd");
+        assert_eq!(socket_path(DEFAULT_HOST), Some(DEFAULT_SOCKET.into()));
+        assert_eq!([socket_path("/run/weft.sock"), socket_path("unix://weft.sock")], [None, None]);
         assert_eq!(query(&[("network", None), ("count", None)]), "");
         assert_eq!(
             query(&[("network", Some("a&b")), ("endpoint", None), ("count", Some("3"))]),

@@ -44,7 +44,7 @@ pub mod types;
 
 use std::time::Duration;
 
-pub use client::{CaptureStream, Client, DEFAULT_HOST, socket_path};
+pub use client::{CaptureStream, Client, DEFAULT_HOST, DEFAULT_SOCKET, socket_path};
 pub use failure::ClientError;
 pub(crate) use peer::Callers;
 pub(crate) use request::{RequestError, read as read_body};

@@ -39,7 +39,7 @@ mod wishes;
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ pub use result::{Address, Attached, Dns, Interface, Route};
 pub use runtime::{AddressWish, Range, Runtime};
 pub use version::Version;
 
-use crate::api::{Client, DEFAULT_HOST, socket_path};
+use crate::api::{Client, DEFAULT_SOCKET};
 use fields::Fields;
 use ipam::Delegate;
 
@@ -99,25 +99,25 @@ async fn perform(call: &Call, mut fields: Fields, input: &[u8]) -> Result<Option
     match call {
         Call::Add(place) => {
             let config = Configuration::read(fields, call.verb())?;
-            let (client, delegate) = (client(&config.head)?, delegate_of(&config.head, &path, input)?);
+            let (client, delegate) = (client(&config.head), delegate_of(&config.head, &path, input)?);
             let attached = add::add(&client, place, &config, delegate).await?;
             Ok(Some(attached.write(config.head.version)))
         }
         Call::Del(attachment) => {
             let head = Head::take(&mut fields, call.verb())?;
-            remove::del(&client(&head)?, attachment, &head).await?;
+            remove::del(&client(&head), attachment, &head).await?;
             forward(delegate_of(&head, &path, input)?, call.verb()).await
         }
         Call::Check(place) => {
             let config = Configuration::read(fields, call.verb())?;
             let delegate = delegate_of(&config.head, &path, input)?;
-            check::check(&client(&config.head)?, place, &config).await?;
+            check::check(&client(&config.head), place, &config).await?;
             forward(delegate, call.verb()).await
         }
         Call::Gc => {
             let kept = remove::kept(&mut fields)?;
             let head = Head::take(&mut fields, call.verb())?;
-            let own = remove::gc(&client(&head)?, &kept, &head).await;
+            let own = remove::gc(&client(&head), &kept, &head).await;
             let other = match delegate_of(&head, &path, input) {
                 Ok(delegate) => forward(delegate, call.verb()).await,
                 Err(error) => Err(error),
@@ -127,7 +127,7 @@ async fn perform(call: &Call, mut fields: Fields, input: &[u8]) -> Result<Option
         Call::Status => {
             let config = Configuration::read(fields, call.verb())?;
             let delegate = delegate_of(&config.head, &path, input)?;
-            status(&client(&config.head)?, &config).await?;
+            status(&client(&config.head), &config).await?;
             forward(delegate, call.verb()).await
         }
         Call::Version => Ok(None),
@@ -162,16 +162,10 @@ fn delegate_of<'a>(
     head.ipam.as_deref().map(|plugin| Delegate::find(plugin, path.as_deref(), input)).transpose()
 }
 
-/// The daemon that a configuration names, or that the command line would ask.
-fn client(head: &Head) -> Result<Client, CniError> {
-    if let Some(socket) = &head.socket {
-        return Ok(Client::new(socket));
-    }
-    let host = std::env::var("WEFT_HOST").unwrap_or_else(|_| DEFAULT_HOST.to_owned());
-    let path: Option<PathBuf> = socket_path(&host);
-    path.map(Client::new).ok_or_else(|| {
-        environment::wrong("WEFT_HOST", &format!("'{host}', which is not unix:// and an absolute path"))
-    })
+/// The daemon that a configuration names, or the usual one. `WEFT_HOST` has no say: a runtime's environment need not be the
+/// same for DEL as it was for ADD.
+fn client(head: &Head) -> Client {
+    Client::new(head.socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET)))
 }
 
 /// Standard input, within its limit.
