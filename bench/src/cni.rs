@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::endpoints::{Lab, NETWORK, Quantiles, refused};
+use crate::endpoints::{Lab, NETWORK, Plugin, Quantiles, refused};
 use crate::error::LabError;
 use crate::interrupt;
 use crate::stage::netns::Namespace;
@@ -42,7 +42,7 @@ pub(crate) struct Figures {
 /// # Errors
 /// [`LabError`]; what was made is removed.
 pub(crate) fn run(weft: &Path, plan: Plan) -> Result<Figures, LabError> {
-    let (lab, _) = Lab::filled(weft, plan.count)?;
+    let (lab, _) = Lab::filled(weft, plan.count, Plugin::Off)?;
     let container = Namespace::new("container")?;
     let input = json!({
         "cniVersion": "1.1.0", "name": NETWORK, "type": "weft", "host": format!("unix://{}", lab.socket().display()),

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -19,6 +20,7 @@ use crate::interrupt;
 use crate::measure::cpu::resident;
 use crate::measure::stats::percentile;
 use crate::stage::daemon::{Daemon, directory, text};
+use crate::stage::docker::Machine;
 use crate::stage::netns::{Namespace, remove_leftovers};
 
 /// The network that everything is connected to.
@@ -81,7 +83,7 @@ impl Quantiles {
 /// # Errors
 /// [`LabError`]; what was made is removed.
 pub(crate) fn run(weft: &Path, plan: Plan) -> Result<Figures, LabError> {
-    let (mut lab, fill) = Lab::filled(weft, plan.count)?;
+    let (mut lab, fill) = Lab::filled(weft, plan.count, Plugin::Off)?;
     let fill_s = fill.as_secs_f64();
     let (mut attach, mut detach) = (Vec::new(), Vec::new());
     for sample in 0..plan.samples {
@@ -125,12 +127,22 @@ pub(crate) fn render(figures: &Figures) -> String {
     )
 }
 
+/// Whether the daemon is to be a plugin of Docker's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plugin {
+    Off,
+    /// On a machine where an engine can be started beside it.
+    On,
+}
+
 /// A host with a daemon, and sandboxes for its endpoints.
 pub(crate) struct Lab {
     runtime: Runtime,
     client: Client,
     daemon: Option<Daemon>,
     sandboxes: Vec<Namespace>,
+    /// Where an engine finds the daemon as its plugin.
+    pub(crate) machine: Option<Arc<Machine>>,
     /// Where the daemon is.
     pub(crate) host: Namespace,
     weft: PathBuf,
@@ -143,12 +155,12 @@ impl Lab {
     ///
     /// # Errors
     /// [`LabError`]; what was made is removed.
-    pub(crate) fn filled(weft: &Path, count: usize) -> Result<(Self, Duration), LabError> {
+    pub(crate) fn filled(weft: &Path, count: usize, plugin: Plugin) -> Result<(Self, Duration), LabError> {
         if !rustix::process::geteuid().is_root() {
             return Err(LabError::NotRoot);
         }
         remove_leftovers();
-        let lab = Self::build(weft, count)?;
+        let lab = Self::build(weft, count, plugin)?;
         lab.create()?;
         let started = Instant::now();
         for number in 0..count {
@@ -166,7 +178,7 @@ impl Lab {
         self.client.socket()
     }
 
-    fn build(weft: &Path, count: usize) -> Result<Self, LabError> {
+    fn build(weft: &Path, count: usize, plugin: Plugin) -> Result<Self, LabError> {
         let runtime =
             Builder::new_current_thread().enable_all().build().map_err(LabError::io("start a client"))?;
         let directory = directory()?;
@@ -176,7 +188,11 @@ impl Lab {
             .map(|_| Namespace::new("sandbox"))
             .collect::<Result<Vec<_>, _>>()?;
         let weft = weft.to_owned();
-        let mut lab = Self { runtime, client, daemon: None, sandboxes, host, weft, directory };
+        let machine = match plugin {
+            Plugin::Off => None,
+            Plugin::On => Some(Arc::new(Machine::on(&host)?)),
+        };
+        let mut lab = Self { runtime, client, daemon: None, sandboxes, machine, host, weft, directory };
         lab.start()?;
         Ok(lab)
     }
@@ -184,10 +200,16 @@ impl Lab {
     /// Starts a daemon and waits for its answer.
     fn start(&mut self) -> Result<(), LabError> {
         let here = text(self.directory.path());
-        let mut command = Command::new(&self.weft);
+        let mut command = match &self.machine {
+            Some(machine) => machine.command(&self.weft),
+            None => {
+                let mut command = Command::new(&self.weft);
+                command.env_clear().env("WEFT_DOCKER_PLUGIN", "false");
+                command
+            }
+        };
         let places = [format!("state_dir=\"{here}/state\""), format!("run_dir=\"{here}/run\"")];
         command.arg("daemon").args(["--set", &places[0], "--set", &places[1]]);
-        command.env_clear().env("WEFT_DOCKER_PLUGIN", "false");
         let mut daemon = Daemon::start(&self.host, command, self.directory.path().join("log"))?;
         let (client, runtime) = (&self.client, &self.runtime);
         daemon.ready("the daemon is ready", || runtime.block_on(client.status()).ok().filter(|s| s.ready))?;

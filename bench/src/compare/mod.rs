@@ -2,7 +2,7 @@
 //!
 //! For each variant of the underlay, every contender is built once. Then, round after round, each workload is given to
 //! one contender after the other, the order turned round every other round; so each figure of a contender has one of the
-//! kernel's beside it that is seconds old, and their ratio is taken within the round. What drifts (clock, neighbours on
+//! kernel's (or of Docker's bridge) beside it that is seconds old, and their ratio is taken within the round. What drifts (clock, neighbours on
 //! the machine, memory) drifts for both.
 //!
 //! Noise is recorded, not hidden: CPU time stolen by the hypervisor during a turn, and foreign load before each round. A
@@ -22,7 +22,6 @@ pub(crate) mod workload;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::ValueEnum;
 use nix::unistd::geteuid;
 
 use crate::error::LabError;
@@ -69,7 +68,7 @@ impl Plan {
         Self {
             lab,
             contenders: lab.contenders(),
-            variants: Variant::value_variants().to_vec(),
+            variants: lab.variants().to_vec(),
             workloads: lab.workloads().to_vec(),
             rounds: 5,
             times: Times { measure: Duration::from_secs(1) },

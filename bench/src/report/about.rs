@@ -25,7 +25,7 @@ pub(crate) fn about(plan: &Plan) -> About {
         mitigations: mitigations(),
         versions: versions(plan),
         underlay_mtu: MTU,
-        inner_mtu: if plan.lab == Lab::Nat { MTU } else { INNER_MTU },
+        inner_mtu: if plan.lab.is_untunnelled() { MTU } else { INNER_MTU },
         offloads: BTreeMap::new(),
     }
 }
@@ -59,6 +59,7 @@ fn versions(plan: &Plan) -> BTreeMap<String, String> {
     let others: &[_] = match plan.lab {
         Lab::Overlay => &[("ovs", "ovs-vswitchd", "--version")],
         Lab::Nat => &[("nft", "nft", "--version"), ("slirp4netns", "slirp4netns", "--version")],
+        Lab::DockerLocal | Lab::DockerOutside | Lab::DockerHosts => &[("dockerd", "dockerd", "--version")],
     };
     let programs = always.into_iter().chain(others.iter().copied());
     let version = |(name, program, option): (&str, &str, &str)| {

@@ -15,8 +15,9 @@ pub(crate) fn render(report: &Report) -> String {
     // Writing to a string does not fail.
     let _ = writeln!(
         text,
-        "Each cell: median, and in brackets the median of the ratios to the kernel's turn in the same round \
+        "Each cell: median, and in brackets the median of the ratios to the turn of `{}` in the same round \
          (smallest..largest). {} rounds, {} s each. {}.\n\n{}.",
+        report.settings.lab.rival(),
         report.settings.rounds,
         report.settings.measure_s,
         report.noise(),

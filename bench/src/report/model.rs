@@ -165,7 +165,7 @@ pub(crate) struct Row {
     pub(crate) contender: String,
     /// Over all turns that count; `None` when there are none.
     pub(crate) value: Option<Spread>,
-    /// Contender / kernel, round by round; `None` for the kernel itself, for figures it does not have, and without pairs.
+    /// Contender / the one all are compared with, round by round; `None` for that itself, for figures it does not have, and without pairs.
     pub(crate) ratio: Option<Spread>,
     /// Turns that did not count.
     pub(crate) discarded: usize,

@@ -3,7 +3,6 @@
 use super::model::{Report, Row, Sample};
 use crate::compare::workload::{Better, Metric, Workload};
 use crate::measure::stats::Spread;
-use crate::stage::contender::BASELINE;
 use crate::stage::underlay::Variant;
 
 /// All rows of which there was at least one turn, in the order of the settings.
@@ -27,7 +26,7 @@ fn row(
     metric: Metric,
     contender: &str,
 ) -> Option<Row> {
-    let baseline = BASELINE.to_string();
+    let baseline = report.settings.lab.rival();
     let of = |name: &str| -> Vec<&Sample> {
         let wanted = |sample: &&Sample| (sample.variant, sample.workload) == (variant, workload);
         report.samples.iter().filter(wanted).filter(|sample| sample.contender == name).collect()
@@ -40,7 +39,7 @@ fn row(
     let ratio = if contender == baseline || metric.better() == Better::Neither {
         None
     } else {
-        let kernel = of(&baseline);
+        let kernel = of(baseline);
         let pair = |sample: &&Sample| {
             let beside = kernel.iter().find(|other| other.round == sample.round)?;
             Some(counted(sample, metric)? / counted(beside, metric)?)

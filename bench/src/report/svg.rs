@@ -1,6 +1,6 @@
 //! A chart a person would look at: for each workload a group of bars, for each underlay a column.
 //!
-//! The length of a bar is how many times as good as the kernel a contender is, so that longer is better everywhere: for
+//! The length of a bar is how many times as good as the kernel (or Docker's bridge) a contender is, so that longer is better everywhere: for
 //! figures of which less is better the ratio is turned round. The kernel is the line at 1. The whisker goes from the
 //! worst round to the best one; the number is the figure itself.
 
@@ -10,7 +10,6 @@ use super::model::{Report, Row};
 use super::{HEADLINES, figure};
 use crate::compare::workload::{Better, Metric, Workload};
 use crate::measure::stats::Spread;
-use crate::stage::contender::BASELINE;
 use crate::stage::underlay::Variant;
 
 /// Distances in pixels.
@@ -47,7 +46,7 @@ pub(crate) fn render(report: &Report) -> String {
     let bars: usize = groups.iter().map(|group| group.contenders.len()).sum();
     let height = TOP + groups.len() as f64 * GROUP + bars as f64 * STEP + 58.0;
     let width = MARGIN + LABELS + variants.len() as f64 * COLUMN + MARGIN;
-    let scale = Scale { most: most(report, &groups) };
+    let scale = Scale { most: most(report, &groups), rival: report.settings.lab.rival() };
     // Writing to a string does not fail.
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
@@ -56,7 +55,7 @@ pub(crate) fn render(report: &Report) -> String {
     );
     let lab = report.settings.lab;
     let explained = format!(
-        "Times as good as {}: longer is better, the kernel is 1.0. Whiskers: worst and best round. \
+        "Times as good as {}: longer is better, that one is 1.0. Whiskers: worst and best round. \
          Numbers: the figure itself.",
         lab.baseline()
     );
@@ -91,6 +90,8 @@ pub(crate) fn render(report: &Report) -> String {
 /// From ratios to pixels.
 struct Scale {
     most: f64,
+    /// The contender whose ratio is 1.
+    rival: &'static str,
 }
 
 impl Scale {
@@ -103,7 +104,12 @@ fn groups(report: &Report) -> Vec<Group> {
     let group = |(workload, metric, title)| {
         let has = |name: &&String| {
             let row = |variant: &Variant| report.row(*variant, workload, metric, name);
-            report.settings.variants.iter().filter_map(row).any(|row| goodness(row).is_some())
+            report
+                .settings
+                .variants
+                .iter()
+                .filter_map(row)
+                .any(|row| goodness(row, report.settings.lab.rival()).is_some())
         };
         let contenders: Vec<String> = report.settings.contenders.iter().filter(has).cloned().collect();
         (!contenders.is_empty()).then_some(Group { workload, metric, title, contenders })
@@ -111,10 +117,10 @@ fn groups(report: &Report) -> Vec<Group> {
     HEADLINES.into_iter().filter_map(group).collect()
 }
 
-/// How many times as good as the kernel; the kernel itself is 1.
-fn goodness(row: &Row) -> Option<Spread> {
+/// How many times as good as `rival`, which itself is 1.
+fn goodness(row: &Row, rival: &str) -> Option<Spread> {
     let value = row.value?;
-    if row.contender == BASELINE.to_string() {
+    if row.contender == rival {
         return Some(Spread { median: 1.0, min: 1.0, max: 1.0, count: value.count });
     }
     let ratio = row.ratio?;
@@ -132,7 +138,9 @@ fn goodness(row: &Row) -> Option<Spread> {
 /// Where the axis ends: at a whole half, between 1.5 and [`LONGEST`].
 fn most(report: &Report, groups: &[Group]) -> f64 {
     let shown = |row: &&Row| groups.iter().any(|g| (g.workload, g.metric) == (row.workload, row.metric));
-    let medians = report.rows.iter().filter(shown).filter_map(goodness).map(|spread| spread.median);
+    let rival = report.settings.lab.rival();
+    let medians =
+        report.rows.iter().filter(shown).filter_map(|row| goodness(row, rival)).map(|spread| spread.median);
     let highest = medians.fold(1.0, f64::max);
     ((highest * 1.05 * 2.0).ceil() / 2.0).clamp(1.5, LONGEST)
 }
@@ -154,7 +162,7 @@ fn column(svg: &mut String, variant: Variant, left: f64, height: f64, scale: &Sc
 }
 
 fn bar(svg: &mut String, row: &Row, left: f64, y: f64, scale: &Scale) {
-    let (Some(value), Some(good)) = (row.value, goodness(row)) else { return };
+    let (Some(value), Some(good)) = (row.value, goodness(row, scale.rival)) else { return };
     let length = scale.x(good.median).max(1.0);
     let (fill, name) = (colour(&row.contender), escape(&row.contender));
     let tip = format!("{name}: {} {}, {:.2} x", figure(value.median), row.metric.unit(), good.median);
@@ -180,7 +188,7 @@ fn bar(svg: &mut String, row: &Row, left: f64, y: f64, scale: &Scale) {
 /// Weft is blue, lighter with each lesser mode; mixed pairs are violet.
 fn colour(contender: &str) -> &'static str {
     match contender {
-        "kernel" => "#9aa5b1",
+        "kernel" | "bridge" => "#9aa5b1",
         "veth" | "direct" => "#cbd2d9",
         "ovs" | "slirp4netns" => "#f0b429",
         "pasta" => "#e8853a",

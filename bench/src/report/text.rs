@@ -41,11 +41,11 @@ fn block(report: &Report, variant: Variant, workload: Workload, metric: Metric, 
     };
     let _ = writeln!(text, "\n  {}: {}, {}{good}", workload.title(), metric.title(), metric.unit());
     for row in rows {
-        let _ = writeln!(text, "    {}", line(row));
+        let _ = writeln!(text, "    {}", line(row, report.settings.lab.rival()));
     }
 }
 
-fn line(row: &Row) -> String {
+fn line(row: &Row, rival: &str) -> String {
     let Some(value) = row.value else {
         let why = match row {
             Row { failed: 1.., .. } => "failed",
@@ -55,7 +55,7 @@ fn line(row: &Row) -> String {
         return format!("{:<26} {why}", row.contender);
     };
     let ratio = row.ratio.map_or(String::new(), |r| {
-        format!("{:.2} x kernel ({:.2}..{:.2}, n={})", r.median, r.min, r.max, r.count)
+        format!("{:.2} x {rival} ({:.2}..{:.2}, n={})", r.median, r.min, r.max, r.count)
     });
     let line = format!("{:<26} {:>8}  {:<24} {ratio}", row.contender, figure(value.median), span(value));
     line.trim_end().to_owned()

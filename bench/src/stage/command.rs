@@ -1,7 +1,7 @@
 //! Programs of the system, with a time limit.
 
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -61,8 +61,13 @@ pub(crate) fn last_line(text: &str) -> Option<String> {
 
 /// Whether a program can be found.
 pub(crate) fn exists(program: &str) -> bool {
+    find(program).is_some()
+}
+
+/// Where a program is.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+    std::env::split_paths(&path).map(|directory| directory.join(program)).find(|path| path.is_file())
 }
 
 /// Makes sure that a program is there, by installing its Debian package when that is allowed.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::command::require;
+use super::docker::{self, Docker, Driver};
 use super::nat::Nat;
 use super::ovs;
 use crate::error::LabError;
@@ -17,6 +18,8 @@ pub(crate) enum Contender {
     Pair(End, End),
     /// A way out of one host.
     Nat(Nat),
+    /// A network of Docker Engine's containers.
+    Docker(Docker),
 }
 
 /// What a host does.
@@ -74,7 +77,7 @@ impl Contender {
     /// Whether both hosts do the same, so that both directions make sense.
     pub(crate) fn is_symmetric(self) -> bool {
         match self {
-            Self::Plain | Self::Nat(_) => true,
+            Self::Plain | Self::Nat(_) | Self::Docker(_) => true,
             Self::Pair(near, far) => near == far,
         }
     }
@@ -86,13 +89,19 @@ impl Contender {
 
     /// Whether it is, or contains, the executable under test.
     pub(crate) fn is_weft(self) -> bool {
-        self == Self::Nat(Nat::Weft) || self.has(|end| matches!(end, End::Weft(_)))
+        self == Self::Nat(Nat::Weft) || self.drives_docker() || self.has(|end| matches!(end, End::Weft(_)))
+    }
+
+    /// Whether it is the driver of an engine's network.
+    fn drives_docker(self) -> bool {
+        matches!(self, Self::Docker(Docker { driver: Driver::Weft, .. }))
     }
 
     /// Whether processes do its work, so that their memory and CPU time are its own.
     pub(crate) fn has_daemons(self) -> bool {
         match self {
             Self::Nat(nat) => nat.has_daemons(),
+            Self::Docker(_) => self.drives_docker(),
             _ => self.has(|end| end != End::Kernel),
         }
     }
@@ -106,6 +115,7 @@ impl Contender {
             Self::Nat(nat) => {
                 nat.needs().map_or(Ok(()), |(program, package)| require(program, package, install))
             }
+            Self::Docker(_) => docker::prepare(install),
             _ if self.has(|end| end == End::Ovs) => ovs::prepare(install),
             _ => Ok(()),
         }
@@ -129,6 +139,7 @@ impl fmt::Display for Contender {
             Self::Pair(near, far) if near == far => near.fmt(f),
             Self::Pair(near, far) => write!(f, "{near}/{far}"),
             Self::Nat(nat) => nat.fmt(f),
+            Self::Docker(docker) => docker.driver.fmt(f),
         }
     }
 }

@@ -42,12 +42,21 @@ impl Daemon {
     ///
     /// # Errors
     /// [`LabError::Refused`] with its last words when it ends instead.
-    pub(crate) fn ready<T>(
+    pub(crate) fn ready<T>(&mut self, what: &str, ready: impl FnMut() -> Option<T>) -> Result<T, LabError> {
+        self.ready_within(READY, what, ready)
+    }
+
+    /// The same for one that may take `limit`.
+    ///
+    /// # Errors
+    /// As [`Self::ready`].
+    pub(crate) fn ready_within<T>(
         &mut self,
+        limit: Duration,
         what: &str,
         mut ready: impl FnMut() -> Option<T>,
     ) -> Result<T, LabError> {
-        wait_until(what, READY, || match self.child.try_wait() {
+        wait_until(what, limit, || match self.child.try_wait() {
             Ok(Some(status)) => {
                 let said = std::fs::read_to_string(&self.log).unwrap_or_default();
                 Err(LabError::Refused(last_line(&said).unwrap_or_else(|| status.to_string())))

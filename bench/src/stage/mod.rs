@@ -7,7 +7,8 @@
 //!
 //! Every contender gets hosts and a wire of its own, alike to the last flag, and keeps them for a variant's whole time,
 //! so that turns can alternate without anything being rebuilt. The bare veth has no containers: its agents stand on the
-//! hosts, which makes it the ceiling. For NAT ([`nat`]) there is one container, and its counterpart is the other host.
+//! hosts, which makes it the ceiling. For NAT ([`nat`]) there is one container, and its counterpart is the other host. The
+//! containers of an engine ([`docker`]) are on one host or two, or have the other host as counterpart.
 //!
 //! What it is not: a place where anything is measured. Limits: a daemon has 20 s to become ready, a path 10 s to carry
 //! its first datagram.
@@ -15,6 +16,7 @@
 pub(crate) mod command;
 pub(crate) mod contender;
 pub(crate) mod daemon;
+pub(crate) mod docker;
 mod kernel;
 pub(crate) mod nat;
 pub(crate) mod netns;
@@ -53,6 +55,7 @@ enum Joined {
     Weft(weft::Weft),
     Ovs(ovs::Ovs),
     Userspace(nat::Userspace),
+    Docker(docker::Dock),
 }
 
 /// A contender, built. Fields drop in order: agents, daemons, namespaces.
@@ -93,6 +96,11 @@ impl Stage {
                 (addresses, published) = ([way.inside.address, nat::SERVER], way.published);
                 (vec![way.joined], vec![way.inside])
             }
+            Contender::Docker(docker) => {
+                let berth = docker::join(docker, &hosts, weft)?;
+                (addresses, published) = (berth.addresses, berth.published);
+                (berth.joined, berth.containers)
+            }
         };
         let [near, far] = places(&hosts, &containers);
         let (near, far) = (Agent::start(near)?, Agent::start(far)?);
@@ -124,6 +132,7 @@ impl Stage {
             Joined::Weft(weft) => weft.pids(),
             Joined::Ovs(ovs) => ovs.pids(),
             Joined::Userspace(process) => vec![process.pid()],
+            Joined::Docker(dock) => dock.pids(),
         };
         self.joined.iter().flat_map(of).collect()
     }
@@ -133,6 +142,7 @@ impl Stage {
         let note = self.joined.iter().find_map(|joined| match joined {
             Joined::Weft(weft) => Some(weft.note()),
             Joined::Userspace(_) => Some(nat::Userspace::note()),
+            Joined::Docker(dock) => dock.note(),
             Joined::Kernel | Joined::Ovs(_) => None,
         })?;
         let lacks = matches!(self.contender, Contender::Nat(_)) && self.published.is_none();
@@ -172,7 +182,12 @@ impl Stage {
 
 fn container(number: u8) -> Result<Container, LabError> {
     let ns = Namespace::new(&format!("c{number}"))?;
-    Ok(Container { ns, address: Ipv4Addr::new(10, 77, 0, 10 + number) })
+    Ok(Container { ns, address: address_of(number) })
+}
+
+/// The address of a container on the network.
+fn address_of(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 0, 10 + number)
 }
 
 fn join(

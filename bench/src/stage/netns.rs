@@ -1,6 +1,7 @@
 //! Network namespaces with unique names, gone when the lab is, however it ended.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -32,11 +33,17 @@ pub(crate) struct Namespace {
 impl Namespace {
     /// Makes one; `role` ends up in its name.
     pub(crate) fn new(role: &str) -> Result<Self, LabError> {
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{PREFIX}-{}-{number}-{role}", std::process::id());
+        let name = next_name(role);
         run("ip", &["netns", "add", &name])?;
         let namespace = Self { name };
         namespace.ip(&["link", "set", "lo", "up"])?;
+        Ok(namespace)
+    }
+
+    /// Names the namespace in which a process is, as if it had been made here: dropping this ends who is in it.
+    pub(crate) fn adopt(role: &str, pid: &str) -> Result<Self, LabError> {
+        let namespace = Self { name: next_name(role) };
+        run("ip", &["netns", "attach", &namespace.name, pid])?;
         Ok(namespace)
     }
 
@@ -63,17 +70,20 @@ impl Namespace {
     /// Starts a program inside, in a process group of its own so that Ctrl-C reaches the lab alone.
     pub(crate) fn spawn(&self, mut command: Command) -> Result<Child, LabError> {
         let step = format!("start {} in {}", command.get_program().to_string_lossy(), self.name);
-        let started = File::open(self.path()).and_then(|namespace| {
-            thread::scope(|scope| {
-                // A child starts where the thread that starts it stands; this thread ends afterwards.
-                let inside = scope.spawn(|| {
-                    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-                    command.process_group(0).spawn()
-                });
-                inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-        });
-        started.map_err(LabError::io(step))
+        // A child starts where the thread that starts it stands.
+        self.inside(|| command.process_group(0).spawn()).map_err(LabError::io(step))
+    }
+
+    /// Does something inside, on a thread that ends afterwards.
+    pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+        let namespace = File::open(self.path())?;
+        thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+                work()
+            });
+            inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 }
 
@@ -81,6 +91,12 @@ impl Drop for Namespace {
     fn drop(&mut self) {
         remove(&self.name);
     }
+}
+
+/// A name that nobody else has.
+fn next_name(role: &str) -> String {
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    format!("{PREFIX}-{}-{number}-{role}", std::process::id())
 }
 
 /// Ends what still runs inside and removes the name.

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::command::finish;
 use super::contender::Mode;
 use super::daemon::{Daemon, directory, text};
+use super::docker::Machine;
 use super::underlay::Host;
 use super::{Container, VNI};
 use crate::error::LabError;
@@ -93,14 +94,38 @@ impl Weft {
         Ok((weft, publishes))
     }
 
+    /// Starts a daemon on `host` that an engine on `machine` finds there as its plugin.
+    ///
+    /// # Errors
+    /// Whatever keeps it from becoming ready.
+    pub(super) fn serve_docker(
+        executable: &Path,
+        host: &Host,
+        settings: &str,
+        machine: &Machine,
+    ) -> Result<Self, LabError> {
+        Self::launch(executable, host, settings, machine.command(executable))
+    }
+
     fn start(executable: &Path, host: &Host, settings: &str) -> Result<Self, LabError> {
+        let mut command = Command::new(executable);
+        command.env_clear().env("WEFT_DOCKER_PLUGIN", "false");
+        Self::launch(executable, host, settings, command)
+    }
+
+    /// Starts the daemon that `command` becomes.
+    fn launch(
+        executable: &Path,
+        host: &Host,
+        settings: &str,
+        mut command: Command,
+    ) -> Result<Self, LabError> {
         let directory = directory()?;
         let (here, file) = (text(directory.path()), directory.path().join("config.toml"));
         let places = format!("state_dir = \"{here}/state\"\nrun_dir = \"{here}/run\"\n");
         let written = std::fs::write(&file, places + settings);
         written.map_err(LabError::io(format!("write {}", file.display())))?;
-        let mut command = Command::new(executable);
-        command.arg("daemon").arg("--config").arg(&file).env_clear().env("WEFT_DOCKER_PLUGIN", "false");
+        command.arg("daemon").arg("--config").arg(&file);
         let mut daemon = Daemon::start(&host.ns, command, directory.path().join("log"))?;
         let api = format!("unix://{here}/run/weft.sock");
         let command_line = CommandLine { executable: executable.to_owned(), api };
@@ -168,7 +193,7 @@ fn without_name(error: LabError) -> LabError {
 }
 
 /// The part of the configuration that says how hosts reach each other.
-fn underlay(mode: Mode, address: Ipv4Addr, peer: Ipv4Addr) -> String {
+pub(super) fn underlay(mode: Mode, address: Ipv4Addr, peer: Ipv4Addr) -> String {
     let mode = mode.name();
     format!("[underlay]\naddress = \"{address}\"\nmode = \"{mode}\"\n[[peer]]\naddress = \"{peer}\"\n")
 }

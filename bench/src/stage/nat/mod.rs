@@ -93,10 +93,9 @@ pub(super) struct Way {
 ///
 /// # Errors
 /// Whatever cannot be started or configured; [`LabError::Refused`] when the contender declines.
-pub(super) fn join(nat: Nat, [host, outside]: &[Host; 2], executable: &Path) -> Result<Way, LabError> {
-    outside.ns.ip(&["address", "add", &format!("{SERVER}/32"), "dev", "lo"])?;
-    let next = outside.address.to_string();
-    host.ns.ip(&["route", "add", "default", "via", &next, "dev", UPLINK])?;
+pub(super) fn join(nat: Nat, hosts: &[Host; 2], executable: &Path) -> Result<Way, LabError> {
+    serve_outside(hosts)?;
+    let [host, outside] = hosts;
     let mut inside = Container { ns: Namespace::new("inside")?, address: INSIDE };
     let mut published = Some(SocketAddrV4::new(host.address, PORT));
     let joined = match nat {
@@ -117,6 +116,13 @@ pub(super) fn join(nat: Nat, [host, outside]: &[Host; 2], executable: &Path) -> 
         }
     };
     Ok(Way { inside, joined, published })
+}
+
+/// Gives `outside` the server's address, and `host` the way to it.
+pub(super) fn serve_outside([host, outside]: &[Host; 2]) -> Result<(), LabError> {
+    outside.ns.ip(&["address", "add", &format!("{SERVER}/32"), "dev", "lo"])?;
+    let next = outside.address.to_string();
+    host.ns.ip(&["route", "add", "default", "via", &next, "dev", UPLINK]).map(drop)
 }
 
 #[cfg(test)]
