@@ -22,13 +22,16 @@ const READY: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(20);
 /// How long it may take to end on SIGTERM before it gets SIGKILL.
 const GRACE: Duration = Duration::from_secs(8);
+/// What the one that serves Docker's plugin is told besides: it has no business with monitoring.
+const PLUGIN: &str = "[docker]\nplugin = true\n\n[metrics]\nlisten = \"off\"\n";
 /// How much of a failed daemon's log is shown; its last error is among so many lines.
 const LAST_LINES: usize = 2;
 
 /// One daemon. Dropping it kills it; [`Daemon::stop`] is the kinder way.
 pub(super) struct Daemon {
     host: &'static str,
-    netns: NetnsId,
+    /// The namespace that is all its own; `None` where others are, too.
+    netns: Option<NetnsId>,
     child: Child,
     config: PathBuf,
     log: PathBuf,
@@ -39,14 +42,30 @@ pub(super) struct Daemon {
 impl Daemon {
     /// Starts a daemon on `host` with its own configuration and directories below `directory`.
     pub(super) fn start(host: &Host, directory: &Path, vteps: &[Ipv4Addr]) -> Result<Self, DemoError> {
-        let home = directory.join(host.label);
+        let netns = host.netns.netns();
+        let daemon = Self::start_in(netns, host.label, directory, &underlay(host, vteps))?;
+        Ok(Self { netns: Some(netns.id()), ..daemon })
+    }
+
+    /// Starts a daemon on this very machine, that serves the plugin of Docker and nobody else.
+    pub(super) fn start_here(label: &'static str, directory: &Path) -> Result<Self, DemoError> {
+        Self::start_in(&Netns::current()?, label, directory, PLUGIN)
+    }
+
+    fn start_in(
+        netns: &Netns,
+        host: &'static str,
+        directory: &Path,
+        settings: &str,
+    ) -> Result<Self, DemoError> {
+        let home = directory.join(host);
         let (config, log) = (home.join("config.toml"), home.join("log"));
         std::fs::create_dir(&home).map_err(DemoError::io(format!("make {}", home.display())))?;
-        std::fs::write(&config, configuration(host, &home, vteps))
+        std::fs::write(&config, configuration(host, &home) + settings)
             .map_err(DemoError::io(format!("write {}", config.display())))?;
-        let child = spawn(host, &config, &log)?;
-        let control = Control::new(host.label, home.join("weft.sock"));
-        Ok(Self { host: host.label, netns: host.netns.netns().id(), child, config, log, control })
+        let child = spawn(netns, &config, &log)?;
+        let control = Control::new(host, home.join("weft.sock"));
+        Ok(Self { host, netns: None, child, config, log, control })
     }
 
     /// Kills it without a word, and starts another one on the same files, which is `host`'s.
@@ -55,7 +74,7 @@ impl Daemon {
     /// [`DemoError`] when the next one does not become ready.
     pub(super) async fn replace(&mut self, host: &Host) -> Result<(), DemoError> {
         self.child.kill().await.map_err(DemoError::io("kill a daemon"))?;
-        self.child = spawn(host, &self.config, &self.log)?;
+        self.child = spawn(host.netns.netns(), &self.config, &self.log)?;
         self.ready().await
     }
 
@@ -104,11 +123,12 @@ impl Daemon {
         }
     }
 
-    /// Asks it to end, waits, and insists. Also ends what it may have left running in its namespace. Bounded.
+    /// Asks it to end, waits, and insists. Also ends what it may have left running. Bounded.
     ///
     /// # Errors
     /// [`DemoError::LeftBehind`] when asking was not enough; nothing is left even then.
     pub(super) async fn stop(mut self) -> Result<(), DemoError> {
+        let packet = timeout(GRACE, self.control.packet_process()).await;
         if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
             // ESRCH only: it has ended by itself, which the wait below finds out.
             let _ = kill_process(pid, Signal::TERM);
@@ -117,7 +137,10 @@ impl Daemon {
         if !willing {
             self.child.kill().await.map_err(DemoError::io("kill a daemon"))?;
         }
-        let orphans = kill_own_processes_in(self.netns).await;
+        let orphans = match self.netns {
+            Some(netns) => kill_own(processes().into_iter().filter(|pid| is_in(netns, *pid))).await,
+            None => kill_own(packet.ok().and_then(Result::ok).and_then(|packet| packet.pid)).await,
+        };
         match (willing, orphans) {
             (true, 0) => Ok(()),
             (true, n) => {
@@ -144,25 +167,30 @@ impl Daemon {
     }
 }
 
-/// Starts the executable on `host`; what it says is added to the file `log`.
-fn spawn(host: &Host, config: &Path, log: &Path) -> Result<Child, DemoError> {
+/// Starts the executable in `netns`; what it says is added to the file `log`.
+fn spawn(netns: &Netns, config: &Path, log: &Path) -> Result<Child, DemoError> {
     let file = std::fs::File::options().create(true).append(true).open(log);
     let file = file.map_err(DemoError::io(format!("write {}", log.display())))?;
     let mut command = command(config, file)?;
     // A process starts in the namespace of the thread that starts it.
     let runtime = tokio::runtime::Handle::current();
-    let child = host.netns.netns().run(|| {
+    let child = netns.run(|| {
         let _inside = runtime.enter();
         command.spawn()
     })?;
     child.map_err(DemoError::io("start `weft daemon`"))
 }
 
-fn configuration(host: &Host, home: &Path, vteps: &[Ipv4Addr]) -> String {
-    let (label, home, vtep) = (host.label, home.display(), host.vtep);
-    let mut text = format!(
-        "node = \"demo-{label}\"\nstate_dir = \"{home}/state\"\nrun_dir = \"{home}\"\n\n[docker]\nplugin = false\n\n[underlay]\naddress = \"{vtep}\"\n"
-    );
+/// What every daemon is told.
+fn configuration(label: &str, home: &Path) -> String {
+    let home = home.display();
+    format!("node = \"demo-{label}\"\nstate_dir = \"{home}/state\"\nrun_dir = \"{home}\"\n\n")
+}
+
+/// What one with peers is told besides.
+fn underlay(host: &Host, vteps: &[Ipv4Addr]) -> String {
+    let vtep = host.vtep;
+    let mut text = format!("[docker]\nplugin = false\n\n[underlay]\naddress = \"{vtep}\"\n");
     for peer in vteps.iter().filter(|&&peer| peer != vtep) {
         let _ = write!(text, "\n[[peer]]\naddress = \"{peer}\"\n");
     }
@@ -180,16 +208,23 @@ fn command(config: &Path, log: std::fs::File) -> Result<Command, DemoError> {
     Ok(command)
 }
 
-/// Kills the processes of this executable in one of our namespaces, and returns how many there were. A packet process
-/// outlives a daemon that was killed, and has no other parent to end it.
-async fn kill_own_processes_in(netns: NetnsId) -> usize {
+fn is_in(netns: NetnsId, pid: Pid) -> bool {
+    Netns::open(proc(pid).join("ns/net")).is_ok_and(|its| its.id() == netns)
+}
+
+fn proc(pid: Pid) -> PathBuf {
+    PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()))
+}
+
+/// Kills those of some processes that are of this executable, and returns how many there were. A packet process outlives a
+/// daemon that was killed, and has no other parent to end it.
+async fn kill_own(pids: impl IntoIterator<Item = Pid>) -> usize {
     let own = std::fs::read_link("/proc/self/exe").ok();
     let mut killed = 0;
-    for pid in processes() {
-        let proc = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+    for pid in pids {
+        let proc = proc(pid);
         let is_ours = own.is_some() && std::fs::read_link(proc.join("exe")).ok() == own;
-        let is_there = || Netns::open(proc.join("ns/net")).is_ok_and(|n| n.id() == netns);
-        if is_ours && is_there() && kill_process(pid, Signal::KILL).is_ok() {
+        if is_ours && kill_process(pid, Signal::KILL).is_ok() {
             killed += 1;
             wait_until_gone(&proc).await;
         }

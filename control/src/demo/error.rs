@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitStatus;
 
 use crate::api::ClientError;
+use crate::driver::docker::EngineError;
 use crate::model::{IfNameError, NameError};
 use crate::sandbox::SandboxError;
 use crate::sandbox::host::HostError;
@@ -123,6 +124,14 @@ pub enum DemoError {
         what: &'static str,
         /// Who sent it.
         from: &'static str,
+    },
+    /// The engine did not do what it was asked.
+    #[error("Docker did not {call}: {source}")]
+    Docker {
+        /// What it was asked to do.
+        call: String,
+        /// Its answer.
+        source: EngineError,
     },
     /// Something was left behind.
     #[error("{0}")]

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 
 use super::broadcast::Member;
 use super::daemon::Daemon;
+use super::docker::Guests;
 use super::error::DemoError;
 use crate::sandbox::topology::{KernelVxlan, VethEnd, kernel_vxlan, veth_pair};
 use crate::sandbox::{Link, NamedNetns, Netns, SandboxError};
@@ -48,6 +49,8 @@ pub(super) struct Lab {
     namespaces: Vec<Arc<NamedNetns>>,
     /// The daemons that were started.
     pub(super) daemons: Vec<Daemon>,
+    /// What was made in an engine of Docker's.
+    pub(super) guests: Option<Guests>,
 }
 
 /// A machine of its own, as far as the network goes.

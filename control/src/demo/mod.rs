@@ -4,7 +4,7 @@
 //! networks are made through their API. Then containers ping, transfer, shout, and fail to hear what is not theirs; one
 //! of them reaches a machine outside under its host's address, and is reached from there by a published port; a kernel
 //! vxlan device (RFC 7348) joins in where the kernel has one. At last the daemon and the packet process of a host are
-//! killed under traffic. Everything is done by this program: it needs root, `/dev/net/tun`, and no package. No frame
+//! killed under traffic. Where Docker Engine runs, two of its containers talk ([`docker`]). Everything is done by this program: it needs root, `/dev/net/tun`, and no package. No frame
 //! leaves the namespaces it makes.
 //!
 //! What it is not: a benchmark. Both hosts, both switches and both ends of every transfer share this machine's cores,
@@ -19,6 +19,7 @@ mod broadcast;
 mod bulk;
 mod control;
 mod daemon;
+mod docker;
 mod error;
 mod hash;
 mod lab;
@@ -110,6 +111,12 @@ impl Interrupts {
 /// Ends the daemons, looks whether they took their interfaces with them, and removes the rest.
 async fn clean_up(mut lab: Lab, report: &mut Report) {
     report.begin("clean-up");
+    // First, because the engine says goodbye to its driver.
+    let guests = lab.guests.take();
+    let vacated = match guests {
+        Some(mut guests) => guests.remove().await,
+        None => Ok(()),
+    };
     let daemons = std::mem::take(&mut lab.daemons);
     let (ended, namespaces) = (daemons.len(), lab.namespaces().len());
     let stopped = join_all(daemons.into_iter().map(daemon::Daemon::stop)).await;
@@ -117,6 +124,7 @@ async fn clean_up(mut lab: Lab, report: &mut Report) {
         Ok(_) => lab.interfaces_left().await,
         Err(error) => Err(error),
     };
+    let left = vacated.and(left);
     drop(lab);
     match left {
         Ok(()) => {

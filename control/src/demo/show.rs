@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::control::Attachment;
 use super::daemon::Daemon;
+use super::docker::{self, Unplayed};
 use super::error::DemoError;
 use super::lab::{Cast, Container, Lab, SUBNET, VNI};
 use super::outside::{self, PUBLISHED};
@@ -49,6 +50,12 @@ pub(super) async fn show(lab: &mut Lab, report: &mut Report) -> Result<(), DemoE
     // Now, because the next one counts anew.
     if let Some(daemon) = lab.daemons.first_mut() {
         tell(report, "packet process is killed", restart::packet_process(&cast, daemon)).await;
+    }
+    report.begin("Docker Engine");
+    match docker::show(lab).await {
+        Ok(detail) => report.end(Outcome::Passed, detail),
+        Err(Unplayed::Skipped(reason)) => report.end(Outcome::Skipped, format!("skipped: {reason}")),
+        Err(Unplayed::Failed(error)) => report.end(Outcome::Failed, error.to_string()),
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 mod crashes;
 mod cycle;
+mod demo;
 mod hosts;
 mod networks;
 mod ports;

@@ -43,6 +43,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 pub use calls::{BUCKETS, Calls, Timing};
+pub use engine::EngineError;
+pub(crate) use engine::{Engine, Question};
 pub use install::{Install, InstallError, Step};
 
 use crate::health::Health;

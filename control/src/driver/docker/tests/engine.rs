@@ -2,11 +2,11 @@
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
-use super::super::engine::{Engine, EngineError, Names};
+use super::super::engine::{Engine, EngineError, Names, Question};
 use super::*;
 use crate::model::Name;
 use crate::network::NetworkRequest;
@@ -65,13 +65,25 @@ async fn an_engine_that_tells_nothing_says_why() {
 }
 
 #[tokio::test]
+async fn an_engine_that_refuses_is_heard() {
+    let directory = tempfile::tempdir().unwrap();
+    let (engine, mut asked) = engine(directory.path(), StatusCode::CONFLICT, r#"{"message":"in use"}"#);
+    let refused = engine.ask(Question::of(Method::DELETE, "/networks/demo")).await.unwrap_err();
+    assert!(
+        matches!(&refused, EngineError::Refused { status: 409, message } if message == "in use"),
+        "{refused}"
+    );
+    assert_eq!(asked.recv().await.unwrap(), "DELETE /networks/demo");
+}
+
+#[tokio::test]
 async fn an_engine_that_does_not_answer_is_not_waited_for() {
     tokio::time::pause();
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("docker.sock");
     let _silent = UnixListener::bind(&socket).unwrap();
     let outcome = Engine::new(socket).names(NET.parse().unwrap()).await;
-    assert!(matches!(outcome, Err(EngineError::Silent)));
+    assert!(matches!(outcome, Err(EngineError::Silent(_))));
 }
 
 #[tokio::test]
