@@ -188,6 +188,7 @@ impl Lab {
             .map(|_| Namespace::new("sandbox"))
             .collect::<Result<Vec<_>, _>>()?;
         let weft = weft.to_owned();
+        // After them, so that they are there as well.
         let machine = match plugin {
             Plugin::Off => None,
             Plugin::On => Some(Arc::new(Machine::on(&host)?)),

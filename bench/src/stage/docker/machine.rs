@@ -38,6 +38,11 @@ pub(crate) fn prepare(install: bool) -> Result<(), LabError> {
     needs.into_iter().try_for_each(|(program, package)| require(program, package, install))
 }
 
+/// Makes a `/run` by way of the directory `$1`: with the namespaces that have a name by now, and nothing else of the
+/// machine's. The answer says that it is there.
+const MOUNTS: &str = "mount -t tmpfs tmpfs $1 && mkdir $1/lock $1/netns && mount --rbind /run/netns $1/netns && \
+                      mount --move $1 /run && echo ready && exec sleep infinity";
+
 /// A mount namespace with a `/run` of its own, on the network of a host. It lives as long as somebody is in it.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -47,10 +52,10 @@ pub(crate) struct Machine {
 impl Machine {
     /// One on the network of `host`.
     pub(crate) fn on(host: &Namespace) -> Result<Self, LabError> {
-        // The answer says that the mounts are there.
-        let script = "mount -t tmpfs tmpfs /run && mkdir -p /run/lock && echo ready && exec sleep infinity";
+        let directory = directory()?;
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "sh", "-c", script]);
+        command.args(["--mount", "--propagation", "private", "sh", "-c", MOUNTS]).arg("sh");
+        command.arg(directory.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut machine = Self { holder: host.spawn(command)? };
         let mut answer = String::new();
