@@ -74,7 +74,7 @@ pub(crate) fn run(weft: &Path, plan: Plan) -> Result<Figures, LabError> {
     let Some(machine) = &lab.machine else { return Err(refused("no machine for an engine")) };
     let engine = Engine::start(machine, &lab.host)?;
     for (driver, subnet) in [(Driver::Bridge, "10.78.0.0/24"), (Driver::Weft, "10.79.0.0/24")] {
-        let (name, options) = (driver.to_string(), network_options(driver));
+        let (name, options) = (network(driver), network_options(driver));
         engine.docker(&[&["network", "create", "--subnet", subnet], options, &[&name]].concat())?;
     }
     for _ in 0..WARM_UP {
@@ -134,10 +134,15 @@ pub(crate) fn render(figures: &Figures) -> String {
     )
 }
 
+/// What the network of a driver is called.
+fn network(driver: Driver) -> String {
+    format!("bench-{driver}")
+}
+
 /// Runs a container; how long that took.
 fn time(engine: &Engine, driver: Driver) -> Result<Duration, LabError> {
     let started = Instant::now();
-    engine.docker(&["run", "--rm", "--net", &driver.to_string(), IMAGE, "true"])?;
+    engine.docker(&["run", "--rm", "--net", &network(driver), IMAGE, "true"])?;
     Ok(started.elapsed())
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn prepare(install: bool) -> Result<(), LabError> {
 /// Makes a `/run` by way of the directory `$1`: with the namespaces that have a name by now, and nothing else of the
 /// machine's. The answer says that it is there.
 const MOUNTS: &str = "mount -t tmpfs tmpfs $1 && mkdir $1/lock $1/netns && mount --rbind /run/netns $1/netns && \
-                      mount --move $1 /run && echo ready && exec sleep infinity";
+                      mount -n --move $1 /run && echo ready && exec sleep infinity";
 
 /// A mount namespace with a `/run` of its own, on the network of a host. It lives as long as somebody is in it.
 #[derive(Debug)]
