@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::endpoints::{Lab, NETWORK, Plugin, Quantiles, refused};
+use crate::endpoints::{Lab, NETWORK, Plugin, refused};
 use crate::error::LabError;
 use crate::interrupt;
+use crate::measure::quantiles::Quantiles;
 use crate::stage::netns::Namespace;
 
 /// What is to be measured.

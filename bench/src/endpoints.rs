@@ -18,7 +18,7 @@ use weft::network::{EndpointRequest, NetworkRequest};
 use crate::error::LabError;
 use crate::interrupt;
 use crate::measure::cpu::resident;
-use crate::measure::stats::percentile;
+use crate::measure::quantiles::Quantiles;
 use crate::stage::daemon::{Daemon, directory, text};
 use crate::stage::docker::Machine;
 use crate::stage::netns::{Namespace, remove_leftovers};
@@ -52,30 +52,6 @@ pub(crate) struct Figures {
     descriptors: Vec<usize>,
     /// From the start of a daemon to its answer, the former one having been killed, with all endpoints back.
     restart_ms: f64,
-}
-
-/// What most calls took, and the slowest.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Quantiles {
-    p50_ms: f64,
-    p99_ms: f64,
-    max_ms: f64,
-}
-
-impl Quantiles {
-    /// Of at least one time.
-    pub(crate) fn of(times: &[Duration]) -> Self {
-        let mut nanos: Vec<u64> = times.iter().map(|time| time.as_nanos() as u64).collect();
-        nanos.sort_unstable();
-        let ms = |percent| percentile(&nanos, percent) as f64 / 1e6;
-        Self { p50_ms: ms(50.0), p99_ms: ms(99.0), max_ms: ms(100.0) }
-    }
-
-    /// A line of a table.
-    pub(crate) fn line(&self, what: &str) -> String {
-        let Self { p50_ms, p99_ms, max_ms } = self;
-        format!("{what:<10} p50 {p50_ms:>7.2} ms   p99 {p99_ms:>7.2} ms   max {max_ms:>7.2} ms\n")
-    }
 }
 
 /// Builds the host, fills it and measures.
@@ -277,16 +253,4 @@ fn name(text: &str) -> Result<Name, LabError> {
 
 pub(crate) fn refused(what: &str) -> LabError {
     LabError::Refused(what.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_of_the_sorted_times() {
-        let times: Vec<_> = (1..=200).rev().map(Duration::from_millis).collect();
-        let q = Quantiles::of(&times);
-        assert_eq!((q.p50_ms, q.p99_ms, q.max_ms), (100.0, 198.0, 200.0));
-    }
 }

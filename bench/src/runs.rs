@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::endpoints::{Lab, Plugin, Quantiles, refused};
+use crate::endpoints::{Lab, Plugin, refused};
 use crate::error::LabError;
 use crate::interrupt;
+use crate::measure::quantiles::Quantiles;
 use crate::stage::docker::{Driver, Engine, IMAGE, network_options};
 use crate::stage::netns::Namespace;
 

@@ -139,6 +139,64 @@ fn the_cni_plugin_on_a_host_with_endpoints() {
     assert_eq!(namespaces_of(pid), Vec::<String>::new());
 }
 
+/// The same program and environment, as another instrument of an engine's; `None` where there is none.
+fn docker(words: &[&str]) -> Option<Command> {
+    let command = lab()?;
+    if let Some(missing) = ["dockerd", "docker", "iptables", "busybox"].iter().find(|name| !exists(name)) {
+        println!("skipped: no {missing}");
+        return None;
+    }
+    let mut docker = Command::new(command.get_program());
+    docker.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    docker.arg("docker").args(words);
+    Some(docker)
+}
+
+#[test]
+fn containers_of_an_engine() {
+    for (words, samples) in [
+        (&["local", "--workloads", "tcp1,rr"][..], 2 * 2 * 2),
+        (&["outside", "--workloads", "tcp-in,tcp-published"], 2 * 2 * 2),
+        (&["hosts", "--contenders", "weft", "--workloads", "tcp1-back,rr"], 2 * 2),
+    ] {
+        let Some(mut command) = docker(words) else { return };
+        let directory = tempfile::tempdir().unwrap();
+        let json = directory.path().join("out.json");
+        command.args(["--quick", "--max-steal", "100", "--json"]).arg(&json);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let pid = child.id();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        let report: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+        let turns = report["samples"].as_array().unwrap();
+        assert_eq!(turns.len(), samples, "{}", text(&output));
+        for turn in turns {
+            assert_eq!(turn["failure"], Value::Null, "{turn}");
+        }
+        assert_eq!(namespaces_of(pid), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn docker_run_on_a_host_with_endpoints() {
+    let Some(mut command) = docker(&["run", "--quick", "--count", "3", "--samples", "2"]) else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("out.json");
+    let child =
+        command.arg("--json").arg(&json).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let figures: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let run = &figures["runs"][1];
+    assert!(
+        run["share_ms"].as_f64() > Some(0.0) && run["share_ms"].as_f64() < run["weft_ms"].as_f64(),
+        "{run}"
+    );
+    assert!(figures["calls"]["NetworkDriver.Join"].as_f64() > Some(0.0), "{figures}");
+    assert_eq!(namespaces_of(pid), Vec::<String>::new());
+}
+
 #[test]
 fn a_lab_that_is_interrupted_leaves_nothing_behind() {
     let Some(mut command) = lab() else { return };

@@ -1,6 +1,5 @@
 //! What the labs can be told, and the plan that follows from it.
 
-use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,49 +36,6 @@ pub(super) struct NatArgs {
     workloads: Vec<Workload>,
     #[command(flatten)]
     pub(super) how: How,
-}
-
-/// A lab by its type, for what only takes that one's names.
-pub(super) trait Which: Clone + Send + Sync + 'static {
-    const LAB: Lab;
-}
-
-/// Two containers of one engine.
-#[derive(Clone, Debug)]
-pub(super) struct DockerLocal;
-
-/// An engine's container and the world.
-#[derive(Clone, Debug)]
-pub(super) struct DockerOutside;
-
-/// Containers of two engines.
-#[derive(Clone, Debug)]
-pub(super) struct DockerHosts;
-
-impl Which for DockerLocal {
-    const LAB: Lab = Lab::DockerLocal;
-}
-
-impl Which for DockerOutside {
-    const LAB: Lab = Lab::DockerOutside;
-}
-
-impl Which for DockerHosts {
-    const LAB: Lab = Lab::DockerHosts;
-}
-
-#[derive(Debug, Args)]
-pub(super) struct LabArgs<L: Which> {
-    /// Who takes part [default: all]
-    #[arg(long, value_delimiter = ',', value_parser = contender_of(L::LAB), value_name = "NAME,...")]
-    contenders: Vec<Contender>,
-    /// With what [default: all]
-    #[arg(long, value_delimiter = ',', value_parser = workload_of(L::LAB), value_name = "NAME,...")]
-    workloads: Vec<Workload>,
-    #[command(flatten)]
-    pub(super) how: How,
-    #[arg(skip)]
-    which: PhantomData<L>,
 }
 
 #[derive(Debug, Args)]
@@ -132,15 +88,9 @@ impl NatArgs {
     }
 }
 
-impl<L: Which> LabArgs<L> {
-    pub(super) fn plan(&self) -> Plan {
-        self.how.plan(L::LAB, self.contenders.clone(), &self.workloads)
-    }
-}
-
 impl How {
     /// Everything in that lab, but for what was chosen.
-    fn plan(&self, lab: Lab, contenders: Vec<Contender>, workloads: &[Workload]) -> Plan {
+    pub(super) fn plan(&self, lab: Lab, contenders: Vec<Contender>, workloads: &[Workload]) -> Plan {
         let mut plan = if self.quick { Plan::quick(lab) } else { Plan::full(lab) };
         if !contenders.is_empty() {
             plan.contenders = contenders;
@@ -158,17 +108,8 @@ impl How {
     }
 }
 
-/// Takes the contenders of one lab only.
-fn contender_of(lab: Lab) -> impl Fn(&str) -> Result<Contender, String> + Clone {
-    move |name| {
-        let known = lab.contenders();
-        let names = known.iter().map(Contender::to_string).collect::<Vec<_>>().join(", ");
-        known.into_iter().find(|one| one.to_string() == name).ok_or(format!("none of {names}"))
-    }
-}
-
 /// Takes the workloads of one lab only.
-fn workload_of(lab: Lab) -> impl TypedValueParser<Value = Workload> {
+pub(super) fn workload_of(lab: Lab) -> impl TypedValueParser<Value = Workload> {
     let names = lab.workloads().iter().filter_map(Workload::to_possible_value);
     PossibleValuesParser::new(names).try_map(|name| Workload::from_str(&name, false))
 }

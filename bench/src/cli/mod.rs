@@ -1,6 +1,7 @@
 //! The command line of `weft-bench`.
 
 mod args;
+mod docker;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,8 @@ use std::process::{Command, ExitCode};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use args::{CompareArgs, DockerHosts, DockerLocal, DockerOutside, How, LabArgs, NatArgs, Views};
+use args::{CompareArgs, How, NatArgs, Views};
+use docker::DockerAction;
 
 use crate::cni;
 use crate::compare::{self, Plan};
@@ -18,8 +20,6 @@ use crate::error::LabError;
 use crate::interrupt;
 use crate::report::model::Report;
 use crate::report::{markdown, svg, text};
-use crate::runs;
-use crate::stage::docker;
 use crate::traffic::agent;
 
 /// How fast Weft is, beside the kernel's own VXLAN and NAT, Docker's bridge, Open vSwitch, slirp4netns and pasta.
@@ -48,37 +48,6 @@ enum Action {
     /// Send and receive inside a namespace; the labs start these by themselves
     #[command(hide = true)]
     Agent,
-}
-
-#[derive(Debug, Subcommand)]
-enum DockerAction {
-    /// Two containers of one host
-    Local(LabArgs<DockerLocal>),
-    /// A container and a server outside: out, in, and by a published port
-    Outside(LabArgs<DockerOutside>),
-    /// A container on each of two hosts, with two engines, beside the kernel's own bridge and vxlan without Docker
-    Hosts(LabArgs<DockerHosts>),
-    /// How long `docker run --rm` takes on a host with endpoints, and what part of that is Weft's
-    Run(RunArgs),
-}
-
-#[derive(Debug, Args)]
-struct RunArgs {
-    /// How many endpoints the host has [default: 200; with --quick: 20]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4_000))]
-    count: Option<u16>,
-    /// How many containers are run on each network [default: 200; with --quick: 10]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    samples: Option<u16>,
-    /// A smoke test
-    #[arg(long)]
-    quick: bool,
-    /// Install the Debian packages that are missing with apt-get
-    #[arg(long)]
-    install: bool,
-    /// Write the figures as JSON, with those of each run
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -125,10 +94,7 @@ pub fn main() -> ExitCode {
         Action::Agent => return agent::serve(),
         Action::Compare(args) => compare(args.plan(), &args.how),
         Action::Nat(args) => compare(args.plan(), &args.how),
-        Action::Docker(DockerAction::Local(args)) => compare(args.plan(), &args.how),
-        Action::Docker(DockerAction::Outside(args)) => compare(args.plan(), &args.how),
-        Action::Docker(DockerAction::Hosts(args)) => compare(args.plan(), &args.how),
-        Action::Docker(DockerAction::Run(args)) => run_containers(&args),
+        Action::Docker(action) => docker::perform(&action),
         Action::Endpoints(args) => fill(&args),
         Action::Cni(args) => call_plugin(&args),
         Action::Render(args) => render(&args),
@@ -172,25 +138,6 @@ fn call_plugin(args: &CniArgs) -> Result<(), LabError> {
     let figures = cni::run(&find_weft()?, plan)?;
     keep(args.json.as_deref(), &figures)?;
     print!("{}", cni::render(&figures));
-    Ok(())
-}
-
-fn run_containers(args: &RunArgs) -> Result<(), LabError> {
-    interrupt::watch()?;
-    let (count, samples) = if args.quick { (20, 10) } else { (200, 200) };
-    let plan = runs::Plan {
-        count: args.count.unwrap_or(count).into(),
-        samples: args.samples.unwrap_or(samples).into(),
-    };
-    let figures = match docker::prepare(args.install) {
-        Err(missing @ LabError::Missing { .. }) => {
-            println!("skipped: {missing}");
-            return Ok(());
-        }
-        prepared => prepared.and_then(|()| runs::run(&find_weft()?, plan))?,
-    };
-    keep(args.json.as_deref(), &figures)?;
-    print!("{}", runs::render(&figures));
     Ok(())
 }
 

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 
+use super::docker::Job;
 use super::*;
 use crate::compare::workload::Workload;
 use crate::stage::contender::everybody;
@@ -10,6 +11,10 @@ fn plan_of(line: &str) -> Plan {
     match Cli::parse_from(line.split_whitespace()).command {
         Action::Compare(args) => args.plan(),
         Action::Nat(args) => args.plan(),
+        Action::Docker(action) => match action.job() {
+            Job::Compare(plan, _) => plan,
+            Job::Run(_) => panic!("{line} compares no networks"),
+        },
         _ => panic!("{line} compares"),
     }
 }
@@ -32,6 +37,16 @@ fn everybody_and_everything_unless_told_otherwise() {
     let nat = plan_of("weft-bench nat");
     assert_eq!(names(&nat), ["kernel", "direct", "weft", "slirp4netns", "pasta"]);
     assert_eq!((nat.variants.len(), nat.workloads.len()), (3, 7));
+    for (lab, everybody, workloads) in [
+        ("local", &["bridge", "weft"][..], 4),
+        ("outside", &["bridge", "weft"], 7),
+        ("hosts", &["kernel", "veth", "weft"], 4),
+    ] {
+        let docker = plan_of(&format!("weft-bench docker {lab}"));
+        assert_eq!(names(&docker), everybody);
+        assert_eq!((docker.variants.len(), docker.workloads.len()), (1, workloads), "{lab}");
+        assert!(docker.needs_weft());
+    }
 }
 
 #[test]
@@ -50,6 +65,9 @@ fn choices_overrule_quick() {
     );
     assert!(nat.needs_weft());
     assert!(!plan_of("weft-bench nat --contenders kernel,direct,slirp4netns,pasta").needs_weft());
+    let docker = plan_of("weft-bench docker outside --quick --contenders bridge --workloads tcp-published");
+    assert_eq!((names(&docker), docker.workloads.len()), (vec!["bridge".into()], 1));
+    assert!(!docker.needs_weft());
 }
 
 #[test]
@@ -63,6 +81,11 @@ fn impossible_choices_are_refused() {
         "compare --variants jumbo",
         "nat --contenders weft:udp",
         "nat --workloads tcp8",
+        "docker",
+        "docker local --contenders kernel",
+        "docker local --workloads tcp-out",
+        "docker hosts --contenders bridge",
+        "docker run --samples 0",
     ] {
         let line = format!("weft-bench {wrong}");
         assert!(Cli::try_parse_from(line.split_whitespace()).is_err(), "{wrong}");

@@ -3,5 +3,6 @@
 //! Pure but for [`cpu`], which reads `/proc`. What it is not: a judge. It neither knows contenders nor rejects samples.
 
 pub(crate) mod cpu;
+pub(crate) mod quantiles;
 pub(crate) mod search;
 pub(crate) mod stats;
