@@ -40,8 +40,7 @@ fn docker_demo_serves_the_plugin_itself_and_leaves_nothing() {
     let underlay = underlay();
     let mut machine = Machine::new(&underlay.hosts[0].ns);
     machine.start_engine(&[]);
-    // What the first one makes for good: directories.
-    demo(&machine);
+    machine.run(&["mkdir", "-p", "/run/netns"]).must();
     let before = inventory(&machine);
     let said = demo(&machine);
     assert!(
@@ -63,7 +62,7 @@ fn docker_demo_uses_the_hosts_daemon_and_meddles_with_none_that_does_not_run() {
     let underlay = underlay();
     let scene = Scene::on(&underlay, 0);
     scene.create("blue", &["--subnet", "10.10.9.0/24"]);
-    demo(&scene.machine);
+    scene.machine.run(&["mkdir", "-p", "/run/netns"]).must();
     let before = inventory(&scene.machine);
     let said = demo(&scene.machine);
     assert!(said.contains(WORKED) && said.contains("with this host's daemon, 2 containers of box"), "{said}");
@@ -82,7 +81,7 @@ fn docker_demo_that_is_interrupted_leaves_nothing_either() {
     let underlay = underlay();
     let mut machine = Machine::new(&underlay.hosts[0].ns);
     machine.start_engine(&[]);
-    demo(&machine);
+    machine.run(&["mkdir", "-p", "/run/netns"]).must();
     let before = inventory(&machine);
     // While a network is made, and while containers are.
     for moment in [&["network", "ls"][..], &["ps", "-a"]] {
