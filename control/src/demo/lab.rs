@@ -11,7 +11,7 @@
 //! Host a's default route leads to o, which knows only its own link: it can answer host a, and no network.
 
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
@@ -51,8 +51,6 @@ pub(super) struct Lab {
     pub(super) daemons: Vec<Daemon>,
     /// What was made in an engine of Docker's.
     pub(super) guests: Option<Guests>,
-    /// What a daemon makes for its socket and leaves there, if it was not there before.
-    pub(super) sockets: Option<PathBuf>,
 }
 
 /// A machine of its own, as far as the network goes.

@@ -124,10 +124,6 @@ async fn clean_up(mut lab: Lab, report: &mut Report) {
         Ok(_) => lab.interfaces_left().await,
         Err(error) => Err(error),
     };
-    if let Some(sockets) = lab.sockets.take() {
-        // Somebody else's may be in it by now.
-        let _ = std::fs::remove_dir(sockets);
-    }
     let left = vacated.and(left);
     drop(lab);
     match left {

@@ -28,6 +28,13 @@ fn inventory(machine: &Machine<'_>) -> Vec<String> {
     all
 }
 
+/// Makes the directories that an engine makes for its first container, and iproute2 for the first namespace.
+#[track_caller]
+fn settle(machine: &Machine<'_>) {
+    machine.docker(&["run", "--rm", "--net", "none", IMAGE, "true"]).must();
+    machine.run(&["mkdir", "-p", "/run/netns"]).must();
+}
+
 /// Runs the demonstration, which has to succeed; its lines.
 #[track_caller]
 fn demo(machine: &Machine<'_>) -> String {
@@ -40,7 +47,7 @@ fn docker_demo_serves_the_plugin_itself_and_leaves_nothing() {
     let underlay = underlay();
     let mut machine = Machine::new(&underlay.hosts[0].ns);
     machine.start_engine(&[]);
-    machine.run(&["mkdir", "-p", "/run/netns"]).must();
+    settle(&machine);
     let before = inventory(&machine);
     let said = demo(&machine);
     assert!(
@@ -62,7 +69,7 @@ fn docker_demo_uses_the_hosts_daemon_and_meddles_with_none_that_does_not_run() {
     let underlay = underlay();
     let scene = Scene::on(&underlay, 0);
     scene.create("blue", &["--subnet", "10.10.9.0/24"]);
-    scene.machine.run(&["mkdir", "-p", "/run/netns"]).must();
+    settle(&scene.machine);
     let before = inventory(&scene.machine);
     let said = demo(&scene.machine);
     assert!(said.contains(WORKED) && said.contains("with this host's daemon, 2 containers of box"), "{said}");
@@ -81,7 +88,7 @@ fn docker_demo_that_is_interrupted_leaves_nothing_either() {
     let underlay = underlay();
     let mut machine = Machine::new(&underlay.hosts[0].ns);
     machine.start_engine(&[]);
-    machine.run(&["mkdir", "-p", "/run/netns"]).must();
+    settle(&machine);
     let before = inventory(&machine);
     // While a network is made, and while containers are.
     for moment in [&["network", "ls"][..], &["ps", "-a"]] {

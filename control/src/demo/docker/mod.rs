@@ -130,7 +130,6 @@ async fn serve(lab: &mut Lab, engine: &Engine) -> Result<(), Unplayed> {
     if Path::new(LEG).exists() {
         return skipped("the Weft of this host does not serve Docker (docker.plugin is false)");
     }
-    lab.sockets = Path::new(SOCKET).parent().filter(|sockets| !sockets.exists()).map(Path::to_owned);
     let directory = lab.directory()?.to_owned();
     lab.daemons.push(Daemon::start_here(LABEL, &directory)?);
     if let Some(daemon) = lab.daemons.last_mut() {
