@@ -69,10 +69,12 @@ impl Machine {
         }
     }
 
-    /// A command that becomes `program` there, on the network of whoever starts it.
+    /// A command that becomes `program` there, on the network of whoever starts it. Of the environment it only gets the
+    /// search path: no settings for another daemon, no other engine.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id())).arg(program);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command
     }
 }
@@ -142,8 +144,7 @@ impl Drop for Engine {
 
 fn docker(machine: &Machine, args: &[&str]) -> Result<String, LabError> {
     let mut command = machine.command("docker".as_ref());
-    // Nothing of the user's: no other engine, no other context.
-    command.args(args).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.args(args);
     finish(command, LIMIT).map_err(|error| match error {
         LabError::Command { said, .. } => {
             LabError::Command { line: format!("docker {}", args.join(" ")), said }
