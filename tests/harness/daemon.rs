@@ -10,6 +10,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use tempfile::TempDir;
@@ -197,6 +199,17 @@ impl Daemon {
         let text = self.weft(&[args, &["--format", "json"]].concat()).must();
         serde_json::from_str(&text)
             .unwrap_or_else(|error| panic!("{args:?} printed no JSON ({error}): {text}"))
+    }
+
+    /// What its API answers to GET.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> String {
+        let mut stream = UnixStream::connect(self.socket()).expect("the daemon listens");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: weft\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it listens");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer.split_once("\r\n\r\n").expect("a head and a body").1.to_owned()
     }
 
     /// The packet counters.

@@ -7,3 +7,4 @@
 
 mod cni;
 mod docker;
+mod inventory;

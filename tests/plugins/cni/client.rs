@@ -7,9 +7,8 @@ use harness::underlay::{Family, Offloads, Underlay};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::IpAddr;
-use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -90,23 +89,13 @@ impl Scene {
 
     /// All that is on record, as text.
     pub(super) fn store(&self) -> String {
-        get(&self.daemon.socket(), "/v1/store")
+        self.daemon.get("/v1/store")
     }
 
     /// The names of all endpoints.
     pub(super) fn endpoints(&self) -> Vec<Value> {
         self.daemon.json(&["endpoint", "ls"]).as_array().expect("an array").clone()
     }
-}
-
-/// The body of an answer of the daemon's API.
-pub(super) fn get(socket: &std::path::Path, path: &str) -> String {
-    let mut stream = UnixStream::connect(socket).expect("the daemon listens");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: weft\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("it listens");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
-    answer.split_once("\r\n\r\n").expect("a head and a body").1.to_owned()
 }
 
 /// The address of a result's `index`th entry, without its prefix length.

@@ -1,6 +1,7 @@
 //! Hundreds of containers come and go, some calls and the daemon itself are killed meanwhile, and nothing is left behind.
 
-use super::client::{Call, Scene, get};
+use super::client::{Call, Scene};
+use crate::inventory::inventory;
 use harness::daemon::Daemon;
 use harness::need;
 use harness::netns::Namespace;
@@ -8,7 +9,6 @@ use harness::random::Random;
 use harness::wait;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -23,40 +23,6 @@ const KILLED: usize = 9;
 
 /// Every so many containers, the namespace goes before the runtime calls DEL.
 const SUDDEN: usize = 7;
-
-/// All that a host may be left with: the store's keys, leases and names among them, links, sockets with their addresses,
-/// packet sockets, and the TAPs and namespaces that the two processes hold.
-fn inventory(host: &Namespace, daemon: &Daemon) -> Vec<String> {
-    let store: Value = serde_json::from_str(&get(&daemon.socket(), "/v1/store")).expect("JSON");
-    let keys =
-        store["entries"].as_array().expect("entries").iter().map(|entry| format!("store {}", entry["key"]));
-    let mut found: Vec<String> = keys.collect();
-    // The underlay's own device has another name with every daemon.
-    let name = |link: String| if link.starts_with("wfu") { "wfu..".to_owned() } else { link };
-    found.extend(host.links().into_iter().map(|link| format!("link {}", name(link))));
-    for table in ["tcp", "tcp6", "udp", "udp6", "raw", "raw6"] {
-        let text =
-            host.enter(|| fs::read_to_string(format!("/proc/thread-self/net/{table}"))).expect("it is there");
-        // Local address and state; connections that are over are no sockets of anybody.
-        let rows = text.lines().skip(1).filter_map(|line| {
-            let mut words = line.split_whitespace().skip(1);
-            let (local, state) = (words.next()?, words.nth(1)?);
-            (!table.starts_with("tcp") || state == "0A").then(|| format!("{table} {local} {state}"))
-        });
-        found.extend(rows);
-    }
-    let packet = host.enter(|| fs::read_to_string("/proc/thread-self/net/packet")).expect("it is there");
-    found.push(format!("packet sockets: {}", packet.lines().count()));
-    for (process, pid) in [("daemon", daemon.pid()), ("dataplane", daemon.dataplane())] {
-        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").flatten();
-        let open: Vec<_> = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok()).collect();
-        let count =
-            |begin: &str| open.iter().filter(|path| path.to_string_lossy().starts_with(begin)).count();
-        found.push(format!("{process}: {} TAPs, {} namespaces", count("/dev/net/tun"), count("net:")));
-    }
-    found.sort();
-    found
-}
 
 /// A worker of the runtime: one container after another.
 struct Worker<'a> {
@@ -173,7 +139,7 @@ fn hundreds_of_containers_and_kills_leave_nothing_behind() {
     assert!(refusals.len() < cycles / 4, "most containers are made: {refusals:?}");
 
     let killed = place.killed.into_inner().expect("no panic");
-    let left: Value = serde_json::from_str(&get(&daemon.socket(), "/v1/endpoints")).expect("JSON");
+    let left: Value = serde_json::from_str(&daemon.get("/v1/endpoints")).expect("JSON");
     for endpoint in left.as_array().expect("an array") {
         let of = endpoint["labels"]["weft.cni/container"].as_str().expect("ours");
         assert!(killed.contains(of), "DEL of {of} was done, and it is there: {endpoint}");

@@ -1,6 +1,6 @@
 //! Each verb, by itself.
 
-use super::client::{Scene, address, get};
+use super::client::{Scene, address};
 use harness::need;
 use harness::netns::Namespace;
 use harness::traffic;
@@ -201,7 +201,7 @@ fn an_endpoint_says_whose_it_is() {
     let id = format!("{}-{}", container.name(), "f".repeat(100));
     let about = scene.about("ADD", &config, &container).set("CNI_CONTAINERID", &id);
     about.set("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAME=web-0;K8S_POD_NAMESPACE=shop").result();
-    let told = get(&scene.daemon.socket(), "/v1/endpoints");
+    let told = scene.daemon.get("/v1/endpoints");
     let told: Value = serde_json::from_str(&told).expect("JSON");
     let labels = json!({
         "weft.cni/container": id, "weft.cni/ifname": "eth0", "weft.cni/network": "web",

@@ -1,62 +1,34 @@
 //! Many short lives, with kills in the middle: at the end there is what there was in the beginning.
 
 use super::{Scene, underlay};
-use harness::cmd;
 use harness::machine::{IMAGE, Machine};
 use harness::need;
 use harness::need::full;
+use harness::netns::Namespace;
 use harness::wait;
 use nix::sys::signal::{Signal, kill};
-use serde_json::Value;
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
+
+/// How long half an act may take on a machine that is busy with other tests.
+const LONG: Duration = Duration::from_secs(600);
 
 /// How many containers live in each of three acts.
 fn lives() -> usize {
     if full() { 334 } else { 100 }
 }
 
-/// Everything that could be left behind.
-#[derive(Debug, PartialEq, Eq)]
-struct Inventory {
-    links: BTreeSet<String>,
-    filters: String,
-    sockets: Vec<String>,
-    keys: BTreeSet<String>,
-    namespaces: String,
-}
-
-fn inventory(scene: &Scene<'_>) -> Inventory {
-    let within = |words: &[&str]| scene.machine.run(words).must();
-    let sockets = within(&["ss", "-Hlntu"]);
-    let listening = |line: &str| line.split_whitespace().nth(4).map(str::to_owned);
-    let mut sockets: Vec<_> = sockets.lines().filter_map(listening).collect();
-    sockets.sort();
-    let socket = scene.daemon.socket().display().to_string();
-    let store = cmd::run("curl", &["-s", "--unix-socket", &socket, "http://weft/v1/store"]).must();
-    let store: Value = serde_json::from_str(&store).expect("a backup is JSON");
-    let keys = store["entries"].as_array().expect("entries").iter();
-    let links = within(&["ip", "-o", "link"]);
-    // Neither an index that went up nor the number in the name of the uplink's TAP says anything, nor does their order.
-    let name = |line: &str| {
-        let name = line.split(": ").nth(1)?;
-        Some(if name.starts_with("wfu") { "wfu" } else { name }.to_owned())
-    };
-    let links: BTreeSet<_> = links.lines().filter_map(name).collect();
-    Inventory {
-        links,
-        filters: within(&[
-            "sh",
-            "-c",
-            "for i in /sys/class/net/*; do tc filter show dev ${i##*/} ingress; done",
-        ]),
-        sockets,
-        keys: keys.filter_map(|entry| entry["key"].as_str().map(str::to_owned)).collect(),
-        // The engine leaves files there for a while, with nothing behind them.
-        namespaces: within(&["sh", "-c", "grep -c '^nsfs /run/docker' /proc/self/mounts || true"]),
-    }
+/// Everything that could be left behind: in the namespace, by the product, and of the engine's.
+fn inventory(host: &Namespace, scene: &Scene<'_>) -> Vec<String> {
+    let mut found = crate::inventory::inventory(host, &scene.daemon);
+    let within = |script: &str| scene.machine.run(&["sh", "-c", script]).must();
+    let filters = within("for i in /sys/class/net/*; do tc filter show dev ${i##*/} ingress; done");
+    found.extend(filters.lines().map(|line| format!("filter {line}")));
+    // The engine leaves files there for a while, with nothing behind them.
+    let sandboxes = within("grep -c '^nsfs /run/docker' /proc/self/mounts || true");
+    found.push(format!("sandboxes: {}", sandboxes.trim()));
+    found
 }
 
 #[test]
@@ -69,7 +41,8 @@ fn docker_runs_leave_nothing_behind() {
     scene.docker(&["run", "--rm", "--net", "blue", IMAGE, "true"]);
     await_nothing(&scene);
     wait::until_true("the network has its name", || scene.daemon.weft(&["network", "inspect", "blue"]).ok());
-    let before = inventory(&scene);
+    let host = &underlay.hosts[0].ns;
+    let before = inventory(host, &scene);
 
     let packets = || scene.daemon.dataplane();
     act(&scene.machine, |life| {
@@ -79,7 +52,7 @@ fn docker_runs_leave_nothing_behind() {
         assert!(live(&scene.machine, life), "life {life}:\n{}", scene.daemon.stderr());
     });
     await_nothing(&scene);
-    assert_eq!(inventory(&scene), before, "after kills of the packet process");
+    assert_eq!(inventory(host, &scene), before, "after kills of the packet process");
 
     let (half, Scene { machine, daemon }) = (lives() / 2, scene);
     let (mut daemon, lived) = (Some(daemon), AtomicUsize::new(0));
@@ -90,13 +63,14 @@ fn docker_runs_leave_nothing_behind() {
                 lived.fetch_add(1, Ordering::Relaxed);
             });
         });
-        wait::until_true("half of them have lived", || lived.load(Ordering::Relaxed) > half);
+        let lived = || (lived.load(Ordering::Relaxed) > half).then_some(());
+        wait::within(LONG, lived).expect("half of them have lived");
         daemon = daemon.take().map(|daemon| machine.weft_in(daemon.crash(), &[]));
     });
     let mut scene = Scene { machine, daemon: daemon.expect("the next one") };
     sweep(&scene);
     await_nothing(&scene);
-    assert_eq!(inventory(&scene), before, "after a kill of the daemon");
+    assert_eq!(inventory(host, &scene), before, "after a kill of the daemon");
 
     act(&scene.machine, |life| {
         if life == half {
@@ -109,8 +83,12 @@ fn docker_runs_leave_nothing_behind() {
     sweep(&scene);
     await_nothing(&scene);
     // What was out for a container that never came is free again after half a minute.
-    let same = wait::within(Duration::from_secs(60), || (inventory(&scene) == before).then_some(()));
-    assert!(same.is_some(), "after a kill of the engine: {:?}, and before {before:?}", inventory(&scene));
+    let same = wait::within(Duration::from_secs(60), || (inventory(host, &scene) == before).then_some(()));
+    assert!(
+        same.is_some(),
+        "after a kill of the engine: {:?}, and before {before:?}",
+        inventory(host, &scene)
+    );
     assert!(live(&scene.machine, 0), "and it goes on");
     scene.await_health();
 }
