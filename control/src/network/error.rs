@@ -138,7 +138,7 @@ pub enum NetworkError {
         /// What was asked for.
         key: String,
     },
-    /// More than [`SUBNETS_MAX`] subnets.
+    /// More than [`SUBNETS_MAX`](super::SUBNETS_MAX) subnets.
     #[error("{count} subnets are too many for one network")]
     TooManySubnets {
         /// How many.
@@ -234,19 +234,19 @@ pub enum NetworkError {
         /// The owner.
         endpoint: Name,
     },
-    /// More than [`PUBLISH_MAX`] ports of one endpoint.
+    /// More than [`PUBLISH_MAX`](crate::model::PUBLISH_MAX) ports of one endpoint.
     #[error("{count} ports are too many for one endpoint")]
     TooManyPorts {
         /// How many.
         count: usize,
     },
-    /// More than [`ALIASES_MAX`] names of one endpoint.
+    /// More than [`ALIASES_MAX`](super::ALIASES_MAX) names of one endpoint.
     #[error("{count} aliases are too many for one endpoint")]
     TooManyAliases {
         /// How many.
         count: usize,
     },
-    /// More than [`ROUTES_MAX`] routes of one endpoint.
+    /// More than [`ROUTES_MAX`](super::ROUTES_MAX) routes of one endpoint.
     #[error("{count} routes are too many for one endpoint")]
     TooManyRoutes {
         /// How many.
