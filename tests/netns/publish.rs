@@ -51,7 +51,8 @@ impl Scene {
 
 /// Answers one connection with what it was asked, once that has ended.
 fn answer(ns: &Namespace, at: &str) -> JoinHandle<()> {
-    let listener = ns.enter(|| TcpListener::bind(at)).expect("the address is there");
+    // A process that another test is just starting has the listener before this one for as long as it has not begun.
+    let listener = wait::until("the address is free", || ns.enter(|| TcpListener::bind(at)).ok());
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("somebody connects");
         let mut asked = Vec::new();
