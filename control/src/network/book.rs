@@ -94,6 +94,11 @@ impl Book {
         self.networks.values().find(|record| record.network.id == id)
     }
 
+    /// The network of exactly this identity, if an engine has made it.
+    pub(super) fn of_engine(&self, id: Id) -> Option<&Record> {
+        self.with_id(id).filter(|record| record.network.engine.is_some())
+    }
+
     /// Enters a network without endpoints.
     pub(super) fn insert_network(&mut self, record: Record) {
         let name = record.network.name.clone();

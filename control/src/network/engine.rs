@@ -103,7 +103,7 @@ impl Manager {
     /// What the store says; as [`Manager::remove`].
     pub fn abandon_network(&self, id: Id) -> Result<(), NetworkError> {
         let mut book = self.book();
-        let Some(name) = book.with_id(id).map(|record| record.network.name.clone()) else { return Ok(()) };
+        let Some(name) = book.of_engine(id).map(|record| record.network.name.clone()) else { return Ok(()) };
         self.finish_removal(&mut book, &name, id)?;
         tracing::info!(network = %name, "network removed by its engine");
         Ok(())
@@ -125,7 +125,7 @@ impl Manager {
 
     fn try_offer(&self, network: Id, offer: &Offer) -> Result<Endpoint, NetworkError> {
         let mut book = self.open_book()?;
-        let record = book.with_id(network).ok_or_else(|| no_network(network))?;
+        let record = book.of_engine(network).ok_or_else(|| no_network(network))?;
         let network = record.network.clone();
         if let Some(endpoint) = record.with_id(offer.id) {
             let asked = [offer.ip, offer.ip6].into_iter().flatten();
@@ -277,7 +277,7 @@ fn request_of(offer: &Offer) -> Result<EndpointRequest, NetworkError> {
 }
 
 fn both(book: &Book, network: Id, endpoint: Id) -> Result<(Network, Endpoint), NetworkError> {
-    let record = book.with_id(network).ok_or_else(|| no_network(network))?;
+    let record = book.of_engine(network).ok_or_else(|| no_network(network))?;
     let missing =
         || NetworkError::NoEndpoint { key: endpoint.short(), network: Some(record.network.name.clone()) };
     let found = record.with_id(endpoint).ok_or_else(missing)?;

@@ -135,6 +135,18 @@ fn every_verb_can_be_repeated_and_what_takes_away_needs_not_find_it() {
 }
 
 #[test]
+fn an_engine_has_no_say_on_networks_that_it_has_not_made() {
+    let host = host();
+    let own = host.manager.create(&NetworkRequest::new(Name::new("own").unwrap())).unwrap().network;
+    host.manager.abandon_network(own.id).unwrap();
+    let error = host.manager.offer(own.id, &Offer { ip: None, ..wanted("10.7.0.2/24") }).unwrap_err();
+    assert_eq!(error.code(), Code::NotFound);
+    let taken = host.manager.adopt_network(own.id, &network(&[], PortsBy::Weft)).unwrap_err();
+    assert_eq!(taken.code(), Code::Conflict);
+    assert_eq!(host.manager.networks().len(), 1);
+}
+
+#[test]
 fn a_network_of_the_same_identity_that_is_otherwise_is_refused() {
     let host = Host::with_network(&[], PortsBy::Weft);
     let other = network(&[("nat", "off")], PortsBy::Weft);
