@@ -34,6 +34,7 @@
 
 mod capture;
 pub mod client;
+mod door;
 mod failure;
 mod peer;
 mod request;
@@ -45,6 +46,7 @@ pub mod types;
 use std::time::Duration;
 
 pub use client::{CaptureStream, Client, DEFAULT_HOST, DEFAULT_SOCKET, socket_path};
+pub(crate) use door::Guarded;
 pub use failure::ClientError;
 pub(crate) use peer::Callers;
 pub(crate) use request::{RequestError, read as read_body};

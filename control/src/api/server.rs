@@ -1,17 +1,16 @@
 //! The daemon's side of the API: who is let in, and what answers.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Router;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 
+use super::door::Guarded;
 use super::peer::Callers;
 use super::{CONNECTIONS_MAX, HEADER_TIMEOUT, UNREAD_TIMEOUT, routes};
 use crate::health::Health;
-use crate::http::{self, Bounds, Door};
+use crate::http::{self, Bounds};
 use crate::network::Manager;
 
 /// What the API answers from.
@@ -26,17 +25,8 @@ pub(super) struct Daemon {
 /// The API of one daemon.
 #[derive(Debug)]
 pub struct Server {
-    door: Socket,
+    door: Guarded,
     path: PathBuf,
-}
-
-/// The listening socket, and what is behind it.
-#[derive(Debug)]
-struct Socket {
-    listener: UnixListener,
-    callers: Callers,
-    router: Router,
-    closed: Router,
 }
 
 impl Server {
@@ -50,7 +40,8 @@ impl Server {
         node: String,
     ) -> Self {
         let router = routes::router(Arc::new(Daemon { manager, health, node, since: Instant::now() }));
-        let door = Socket { listener, callers: Callers::of_this_process(), router, closed: routes::closed() };
+        let door =
+            Guarded { listener, callers: Callers::of_this_process(), router, closed: routes::closed() };
         Self { door, path }
     }
 
@@ -62,15 +53,5 @@ impl Server {
         if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!(%error, socket = %self.path.display(), "cannot remove the API socket");
         }
-    }
-}
-
-impl Door for Socket {
-    type Stream = UnixStream;
-
-    async fn accept(&self) -> io::Result<(UnixStream, Router)> {
-        let (stream, _) = self.listener.accept().await?;
-        let router = if self.callers.admit(&stream) { &self.router } else { &self.closed };
-        Ok((stream, router.clone()))
     }
 }

@@ -1,21 +1,19 @@
 //! The plugin's socket: there as long as the daemon lives, whatever happens to the file.
 
-use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axum::Router;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::plugin::{self, Plugin};
 use super::{CONNECTIONS_MAX, RETRY};
-use crate::api::{self, Callers, SocketError};
+use crate::api::{self, Callers, Guarded, SocketError};
 use crate::error::Problem;
 use crate::health::Health;
-use crate::http::{self, Bounds, Door};
+use crate::http::{self, Bounds};
 
 /// What the log and `weft status` call this.
 const TOPIC: &str = "docker";
@@ -28,14 +26,6 @@ pub(super) struct Server {
     health: Arc<Health>,
     /// What was had before anybody waited for it.
     listener: Option<UnixListener>,
-}
-
-/// The listening socket, and what is behind it.
-struct Socket {
-    listener: UnixListener,
-    callers: Callers,
-    router: Router,
-    closed: Router,
 }
 
 impl Server {
@@ -58,7 +48,7 @@ impl Server {
                 _ = &mut stop => break,
             };
             let own = identity(&self.path);
-            let door = Socket {
+            let door = Guarded {
                 listener,
                 callers: Callers::root(),
                 router: plugin::router(Arc::clone(&self.plugin)),
@@ -140,14 +130,4 @@ async fn displaced(path: &Path, own: Option<(u64, u64)>) {
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let metadata = std::fs::symlink_metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))
-}
-
-impl Door for Socket {
-    type Stream = UnixStream;
-
-    async fn accept(&self) -> io::Result<(UnixStream, Router)> {
-        let (stream, _) = self.listener.accept().await?;
-        let router = if self.callers.admit(&stream) { &self.router } else { &self.closed };
-        Ok((stream, router.clone()))
-    }
 }
