@@ -12,20 +12,11 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::endpoints::{Lab, NETWORK, Plugin, refused};
+use crate::endpoints::{Lab, NETWORK, Plan, Plugin, refused};
 use crate::error::LabError;
 use crate::interrupt;
 use crate::measure::quantiles::Quantiles;
 use crate::stage::netns::Namespace;
-
-/// What is to be measured.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
-    /// Endpoints that are there while things are measured.
-    pub(crate) count: usize,
-    /// How many times ADD and DEL are called.
-    pub(crate) samples: usize,
-}
 
 /// What came of it. Times are in milliseconds.
 #[derive(Clone, Debug, Serialize)]

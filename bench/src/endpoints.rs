@@ -34,7 +34,7 @@ const PER_SANDBOX: usize = 64;
 pub(crate) struct Plan {
     /// Endpoints that are there while things are measured.
     pub(crate) count: usize,
-    /// Endpoints that are detached and attached again meanwhile.
+    /// How many times something comes and goes meanwhile: an endpoint, a container.
     pub(crate) samples: usize,
 }
 

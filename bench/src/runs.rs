@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::endpoints::{Lab, Plugin, refused};
+use crate::endpoints::{Lab, Plan, Plugin, refused};
 use crate::error::LabError;
 use crate::interrupt;
 use crate::measure::quantiles::Quantiles;
@@ -32,15 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs on each network before the first that counts: an engine makes some things once.
 const WARM_UP: usize = 2;
-
-/// What is to be measured.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
-    /// Endpoints that are there while things are measured.
-    pub(crate) count: usize,
-    /// How many containers are run on each network.
-    pub(crate) samples: usize,
-}
 
 /// What came of it. Times are in milliseconds.
 #[derive(Clone, Debug, Serialize)]

@@ -10,6 +10,7 @@ use super::{compare, find_weft, keep};
 use crate::compare::Plan;
 use crate::compare::lab::Lab;
 use crate::compare::workload::Workload;
+use crate::endpoints;
 use crate::error::LabError;
 use crate::interrupt;
 use crate::runs;
@@ -134,7 +135,7 @@ fn contender_of(lab: Lab) -> impl Fn(&str) -> Result<Contender, String> + Clone 
 fn run_containers(args: &RunArgs) -> Result<(), LabError> {
     interrupt::watch()?;
     let (count, samples) = if args.quick { (20, 10) } else { (200, 200) };
-    let plan = runs::Plan {
+    let plan = endpoints::Plan {
         count: args.count.unwrap_or(count).into(),
         samples: args.samples.unwrap_or(samples).into(),
     };

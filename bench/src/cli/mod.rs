@@ -131,7 +131,7 @@ fn fill(args: &EndpointsArgs) -> Result<(), LabError> {
 fn call_plugin(args: &CniArgs) -> Result<(), LabError> {
     interrupt::watch()?;
     let (count, samples) = if args.quick { (20, 20) } else { (200, 500) };
-    let plan = cni::Plan {
+    let plan = endpoints::Plan {
         count: args.count.unwrap_or(count).into(),
         samples: args.samples.unwrap_or(samples).into(),
     };
