@@ -4,6 +4,7 @@ use super::{Scene, underlay};
 use harness::daemon;
 use harness::machine::{IMAGE, Machine};
 use harness::need;
+use harness::underlay::Underlay;
 use harness::wait;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -35,6 +36,15 @@ fn settle(machine: &Machine<'_>) {
     machine.run(&["mkdir", "-p", "/run/netns"]).must();
 }
 
+/// A machine with an engine, and without the product.
+#[track_caller]
+fn engine(underlay: &Underlay) -> Machine<'_> {
+    let mut machine = Machine::new(&underlay.hosts[0].ns);
+    machine.start_engine(&[]);
+    settle(&machine);
+    machine
+}
+
 /// Runs the demonstration, which has to succeed; its lines.
 #[track_caller]
 fn demo(machine: &Machine<'_>) -> String {
@@ -45,9 +55,7 @@ fn demo(machine: &Machine<'_>) -> String {
 fn docker_demo_serves_the_plugin_itself_and_leaves_nothing() {
     need!(Root, Tun, Docker);
     let underlay = underlay();
-    let mut machine = Machine::new(&underlay.hosts[0].ns);
-    machine.start_engine(&[]);
-    settle(&machine);
+    let machine = engine(&underlay);
     let before = inventory(&machine);
     let said = demo(&machine);
     assert!(
@@ -86,9 +94,7 @@ fn docker_demo_uses_the_hosts_daemon_and_meddles_with_none_that_does_not_run() {
 fn docker_demo_that_is_interrupted_leaves_nothing_either() {
     need!(Root, Tun, Docker);
     let underlay = underlay();
-    let mut machine = Machine::new(&underlay.hosts[0].ns);
-    machine.start_engine(&[]);
-    settle(&machine);
+    let machine = engine(&underlay);
     let before = inventory(&machine);
     // While a network is made, and while containers are.
     for moment in [&["network", "ls"][..], &["ps", "-a"]] {
