@@ -13,15 +13,20 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::LazyLock;
 
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
+use super::sys::bpf;
 use super::{filter, one_socket};
 pub use crate::tables::Transport;
 
 /// Connections that may wait to be accepted; the kernel takes less if `net.core.somaxconn` says so.
 const BACKLOG: i32 = 4_096;
+
+/// What all sockets that let nothing in share; absent where the kernel loads no programs, and each has its own then.
+static NOTHING: LazyLock<Option<OwnedFd>> = LazyLock::new(|| bpf::nothing().ok());
 
 /// What a reserving socket lets in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +94,7 @@ impl Reserved {
         if address.is_ipv6() {
             socket.set_only_v6(true).map_err(io_error("keep a socket to IPv6"))?;
         }
-        socket.attach_filter(&admit.program()).map_err(io_error("attach a socket filter"))?;
+        admit.guard(&socket, NOTHING.as_ref()).map_err(io_error("attach a socket filter"))?;
         if (transport, admit) == (Transport::Tcp, Admit::Loopback) {
             // Connections of a former proxy that are still closing are no reason to refuse.
             socket.set_reuse_address(true).map_err(io_error("reuse an address"))?;
@@ -120,11 +125,13 @@ impl From<Reserved> for OwnedFd {
 }
 
 impl Admit {
-    fn program(self) -> Vec<SockFilter> {
-        filter::native(&match self {
-            Self::Nothing => filter::nothing(),
-            Self::Loopback => filter::loopback(),
-        })
+    /// Sees to it that `socket` gets what it lets in and nothing else; `nothing` is the program for that, if there is one.
+    fn guard(self, socket: &Socket, nothing: Option<&OwnedFd>) -> io::Result<()> {
+        match (self, nothing) {
+            (Self::Nothing, Some(program)) => bpf::attach(socket.as_fd(), program.as_fd()),
+            (Self::Nothing, None) => socket.attach_filter(&filter::native(&filter::nothing())),
+            (Self::Loopback, _) => socket.attach_filter(&filter::native(&filter::loopback())),
+        }
     }
 }
 

@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
+use socket2::SockRef;
+
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -88,4 +90,23 @@ fn what_comes_by_loopback_is_admitted_where_it_is() {
     ears.set_nonblocking(false).unwrap();
     ears.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(ears.recv(&mut [0; 8]).unwrap(), 5);
+}
+
+#[test]
+fn nothing_is_let_in_with_a_shared_program_and_without_one() {
+    let shared = bpf::nothing().expect("the tests run as root");
+    for program in [Some(&shared), None] {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM.nonblocking(), None).unwrap();
+        socket.bind(&SocketAddr::new(loopback(7), 0).into()).unwrap();
+        let socket = UdpSocket::from(socket);
+        let mouth = UdpSocket::bind((loopback(7), 0)).unwrap();
+        let to = socket.local_addr().unwrap();
+        let says = || mouth.send_to(b"x", to).unwrap();
+        // What is sent by loopback is there when the call returns.
+        says();
+        assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 1);
+        Admit::Nothing.guard(&SockRef::from(&socket), program).unwrap();
+        says();
+        assert_eq!(socket.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
 }

@@ -1,5 +1,6 @@
 //! System calls that no safe crate offers in the form that the packet path needs.
 
+pub(crate) mod bpf;
 pub(crate) mod ethtool;
 pub(crate) mod mmsg;
 pub(crate) mod packet;
