@@ -4,6 +4,7 @@
 //! Frames within a network touch none of it. What leaves a network takes the one lock of the NAT for the time of one
 //! lookup or two, so workers wait for each other there and nowhere else.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,8 +17,15 @@ use crate::gateway::neighbor::Neighbors;
 use crate::gateway::route::{Hop, LinkId};
 use crate::gateway::router_mac;
 use crate::nat::{Limits, Nat, Protocol, Published, Timers, Want};
-use crate::tables::{Ground, Tables};
+use crate::offload::Offload;
+use crate::tables::{Ground, PortId, Tables};
+use crate::time::Moment;
 use crate::wire::MacAddr;
+
+mod waiting;
+
+pub(crate) use waiting::Waiter;
+use waiting::Waiting;
 
 /// Next hops that are remembered as used, or as not resolved, until control asks; beyond that, none is added.
 const HOPS_MAX: usize = 4_096;
@@ -31,6 +39,8 @@ pub struct House {
     router: MacAddr,
     /// Whether the NAT has changed since this was last asked.
     touched: AtomicBool,
+    /// Whether frames have waited for ports that have come.
+    resumes: AtomicBool,
 }
 
 /// The NAT, and what has gone through it.
@@ -48,6 +58,7 @@ pub struct Outside {
     wants: Vec<Want>,
     /// Whether control has been called and has not asked yet.
     called: bool,
+    waiting: Waiting,
 }
 
 /// What control is to look after.
@@ -69,14 +80,22 @@ impl House {
         let set = || HashSet::with_hasher(FixedState::with_seed(ground.seed));
         let router = ground.underlay.map_or(MacAddr::ZERO, |(vtep, _)| router_mac(vtep));
         let nat = Nat::new(ground.seed, Limits::default(), Timers::default());
-        let outside =
-            Outside { nat, used: set(), wanted: set(), last: None, wants: Vec::new(), called: false };
+        let outside = Outside {
+            nat,
+            used: set(),
+            wanted: set(),
+            last: None,
+            wants: Vec::new(),
+            called: false,
+            waiting: Waiting::default(),
+        };
         Self {
             outside: Mutex::new(outside),
             neighbors: Mutex::new(Neighbors::new(router, ground.seed)),
             errors: Mutex::new(ErrorLimit::new()),
             router,
             touched: AtomicBool::new(false),
+            resumes: AtomicBool::new(false),
         }
     }
 
@@ -110,6 +129,25 @@ impl House {
     #[must_use]
     pub fn take_touched(&self) -> bool {
         self.touched.load(Ordering::Relaxed) && self.touched.swap(false, Ordering::Relaxed)
+    }
+
+    /// Lends ports to the NAT; true: frames have waited for such, and a worker is to [resume](Self::take_resumed) them.
+    pub fn lend(&self, address: IpAddr, protocol: Protocol, ports: &[u16]) -> bool {
+        let mut outside = self.outside();
+        outside.lend(address, protocol, ports);
+        let resumes = !outside.waiting.is_empty();
+        if resumes {
+            self.resumes.store(true, Ordering::Relaxed);
+        }
+        resumes
+    }
+
+    /// The frames that have waited for ports, when some have come since this was last asked.
+    pub(crate) fn take_resumed(&self) -> VecDeque<Waiter> {
+        if !self.resumes.load(Ordering::Relaxed) || !self.resumes.swap(false, Ordering::Relaxed) {
+            return VecDeque::new();
+        }
+        self.outside().waiting.take()
     }
 
     /// Tells the NAT who is there and what is published; gives what it refuses.
@@ -146,8 +184,18 @@ impl Outside {
         called && !std::mem::replace(&mut self.called, true)
     }
 
-    /// Lends ports to the NAT, whose wish for some, if it is not told yet, they answer.
-    pub fn lend(&mut self, address: IpAddr, protocol: Protocol, ports: &[u16]) {
+    /// Keeps a copy of a frame from `port` until ports are lent; false: there is no room for it.
+    pub(crate) fn keep(&mut self, port: PortId, frame: &[u8], offload: Offload, now: Moment) -> bool {
+        self.waiting.keep(port, frame, offload, now)
+    }
+
+    /// The frames that have waited for ports too long.
+    pub(crate) fn expired(&mut self, now: Moment) -> Vec<Waiter> {
+        self.waiting.expired(now)
+    }
+
+    /// The NAT's wish for ports, if it is not told yet, is answered.
+    fn lend(&mut self, address: IpAddr, protocol: Protocol, ports: &[u16]) {
         self.wants.retain(|want| (want.address, want.protocol) != (address, protocol));
         self.nat.lend(address, protocol, ports);
     }

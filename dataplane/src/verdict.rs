@@ -168,6 +168,8 @@ drop_reasons! {
     NatClash = "nat_clash",
     /// No outside port is free, or the endpoint has as many as it may.
     NatPorts = "nat_ports",
+    /// An outside port was asked of control and did not come in time, or too many frames wait for one.
+    NatPortsLate = "nat_ports_late",
     /// The endpoint, or the host, has as many sessions as it may.
     NatSessions = "nat_sessions",
     /// The endpoint begins sessions faster than it may.

@@ -25,7 +25,7 @@
 //! | outside ports of an endpoint | [`Limits`] | likewise |
 //! | sessions begun a second | [`Limits`] | refused |
 //! | half-open sessions, each published port | [`Limits`] | the oldest gives way; TCP to a published port needs none to pass |
-//! | ports of an address | what control lends, asked for in steps | refused, and more are asked for |
+//! | ports of an address | what control lends, asked for in steps | the caller is told whether more are asked for |
 //! | fragments | [`fragments`] | see there |
 //! | connections whose outside address has gone | 16,384 | the oldest is forgotten: its endpoint meets silence |
 //!

@@ -30,6 +30,15 @@ pub const ASKED_MAX: usize = 512;
 /// moment, only such endpoints are given any.
 pub const FEW_PORTS: u32 = 64;
 
+/// Why no port is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// None is free.
+    Final,
+    /// Control is asked for more.
+    Awaited,
+}
+
 /// How long control is not asked again when it had not enough.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// The first port of the upper class.
@@ -196,18 +205,19 @@ impl Ports {
     }
 
     /// Draws a free port for an endpoint that has `owned` of them.
-    pub(super) fn take(&mut self, ip: Ip, net: Net, like: u16, owned: u32, tick: u32) -> Option<u16> {
+    pub(super) fn take(&mut self, ip: Ip, net: Net, like: u16, owned: u32, tick: u32) -> Result<u16, Lack> {
         self.drawn += 1;
         let random = hash(&self.seed, (self.drawn, 0x706f_7274_u32));
         let max = self.max;
         let pool = self.pool(ip, net);
-        let waits = pool.asked.is_some() || pool.refused.is_some();
-        let grown = net.protocol == Protocol::Icmp || pool.count >= max || waits;
+        let full = net.protocol == Protocol::Icmp || pool.count >= max || pool.refused.is_some();
+        let lack = if full { Lack::Final } else { Lack::Awaited };
+        let grown = full || pool.asked.is_some();
         if grown && owned >= FEW_PORTS && pool.available() <= pool.count / 8 {
-            return None;
+            return Err(lack);
         }
         pool.wake(tick);
-        pool.draw(like, random)
+        pool.draw(like, random).ok_or(lack)
     }
 
     /// Takes this very port, if it is free.

@@ -4,6 +4,7 @@
 
 use super::Nat;
 use super::key::{End, Ip, Net};
+use super::ports::Lack;
 use super::quota::FEW;
 use super::rewrite::Protocol;
 use super::table::Outside;
@@ -90,7 +91,7 @@ impl Nat {
         let mut port = self.draw_port(from, inside, net, ip);
         // Only TCP knows when a session is over.
         for _ in 0..if net.protocol == Protocol::Tcp { RECLAIMS } else { 0 } {
-            if port.is_some() {
+            if port.is_ok() {
                 break;
             }
             let owner = self.table.find_owner(from.port);
@@ -101,7 +102,7 @@ impl Nat {
             self.reclaim(closed)?;
             port = self.draw_port(from, inside, net, ip);
         }
-        let outside = End { ip, port: port.ok_or(DropReason::NatPorts)? };
+        let outside = End { ip, port: port? };
         Ok(self.table.add_lent(from, inside, net, outside))
     }
 
@@ -109,10 +110,10 @@ impl Nat {
         self.table.owners[owner].ports[net.protocol as usize] as usize >= self.limits.endpoint_ports
     }
 
-    fn draw_port(&mut self, from: Inside, inside: End, net: Net, ip: Ip) -> Option<u16> {
+    fn draw_port(&mut self, from: Inside, inside: End, net: Net, ip: Ip) -> Result<u16, Lack> {
         let owner = self.table.find_owner(from.port);
         if owner.is_some_and(|owner| self.at_port_limit(owner, net)) {
-            return None;
+            return Err(Lack::Final);
         }
         let owned = owner.map_or(0, |owner| self.table.owners[owner].ports[net.protocol as usize]);
         self.ports.take(ip, net, inside.port, owned, self.tick)
@@ -124,6 +125,15 @@ impl Nat {
         match (mapped.outside, mapped.filtering) {
             (Outside::Published { .. }, _) | (_, Filtering::EndpointIndependent) => true,
             (Outside::Lent(_), Filtering::AddressDependent) => self.table.has_peer(mapping, remote.ip),
+        }
+    }
+}
+
+impl From<Lack> for DropReason {
+    fn from(lack: Lack) -> Self {
+        match lack {
+            Lack::Final => Self::NatPorts,
+            Lack::Awaited => Self::NatPortsLate,
         }
     }
 }

@@ -137,8 +137,22 @@ impl Engine {
         house.outside().nat.expire(round.now, budget);
         // Fragments may have been given up, and ports may be wanted again.
         house.touch();
+        self.outputs.datapath.expire_waiting(round.tables, round.now);
         self.outputs.datapath.poll_neighbors(round.tables, round.now);
         self.outputs.send_made(round);
+    }
+
+    /// Switches the frames that have waited for outside ports, when some have come.
+    pub(crate) fn resume(&mut self, round: Round<'_>) {
+        for mut waiter in round.tables.house.take_resumed() {
+            let Some(port) = round.tables.port(waiter.port) else {
+                self.outputs.datapath.lost(round.tables, None, DropReason::PortGone, 1);
+                continue;
+            };
+            let frame = Frame { bytes: &mut waiter.bytes, offload: waiter.offload };
+            let judged = self.outputs.datapath.from_port(round.tables, port, frame, round.now);
+            self.outputs.carry_out(round, judged);
+        }
     }
 
     /// As [`Engine::drain_port`], but stops after a frame as soon as it is `pressed` for time: one may go to thousands of

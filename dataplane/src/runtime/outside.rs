@@ -85,7 +85,9 @@ impl Handle {
         let ports: Vec<_> = ports.iter().copied().filter(is_held).collect();
         drop(open);
         let tables = self.shared.tables.load();
-        tables.house.outside().lend(address, transport.into(), &ports);
+        if tables.house.lend(address, transport.into(), &ports) {
+            self.wake();
+        }
     }
 
     /// Lets go of published ports.

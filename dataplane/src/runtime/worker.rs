@@ -187,6 +187,9 @@ impl Worker {
                 }
             }
         }
+        if self.index == 0 {
+            self.engine.resume(round);
+        }
         if self.index == 0 && round.now >= self.next_sweep {
             for segment in tables.segments() {
                 segment.expire(round.now, SWEEP_BUDGET);

@@ -1,6 +1,6 @@
 //! Packets that go on: to another subnet of their network, or off the host.
 
-use super::packet::{Header, L3, address, is_partial};
+use super::packet::{Header, L3, address, is_fragment, is_partial};
 use super::{Refusal, Visit, size};
 use crate::datapath::made::To;
 use crate::datapath::{Datapath, Frame};
@@ -12,6 +12,7 @@ use crate::nat::{Inside, Outcome, Policy};
 use crate::offload::Offload;
 use crate::switch::{Location, Segment};
 use crate::tables::{PortId, Tables};
+use crate::time::Moment;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::{EtherType, MacAddr, ethernet};
 
@@ -94,11 +95,16 @@ impl Datapath {
         if let Outcome::Leave(hop) = &outcome {
             outside.note(hop);
         }
+        // A fragment would come back to a datagram that has been refused.
+        let waits = matches!(outcome, Outcome::Drop(DropReason::NatPortsLate))
+            && !is_fragment(frame.bytes)
+            && outside.keep(port.id, frame.bytes, frame.offload, now);
         drop(outside);
         let verdict = match outcome {
             Outcome::Leave(hop) => Ok(self.leave(segment, &hop, header, frame)),
             Outcome::Deliver { port } => self.turn_back(visit, port, header, quote, frame),
             Outcome::Held => Ok(Verdict::Held),
+            Outcome::Drop(_) if waits => Ok(Verdict::Held),
             // The host's own address, and neither published nor somebody's outside: the host itself.
             Outcome::Drop(DropReason::NatNotMapped | DropReason::NatUnsupported) if own => {
                 self.for_host(visit)
@@ -162,6 +168,15 @@ impl Datapath {
             To::Host(link) => Verdict::ByHost(link),
             To::Vtep(vtep) => Verdict::Transmit(vtep),
             To::Vteps => Verdict::Flood,
+        }
+    }
+
+    /// Drops what has waited for an outside port for too long.
+    pub fn expire_waiting(&self, tables: &Tables, now: Moment) {
+        let expired = tables.house.outside().expired(now);
+        for waiter in expired {
+            let segment = tables.port(waiter.port).map(|port| tables.segment_of(port));
+            self.lost(tables, segment, DropReason::NatPortsLate, 1);
         }
     }
 

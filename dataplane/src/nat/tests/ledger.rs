@@ -126,7 +126,7 @@ fn a_restored_port_is_not_drawn_again() {
     let mut next = World::bare(Limits::default());
     next.nat.lend(at(ONE, 0).0, Protocol::Udp, &[40_000]);
     next.nat.restore(file.values(), next.now);
-    assert_eq!(next.out(2, udp(at(A, 5_000), at(PEER, 9))), Seen::Dropped(DropReason::NatPorts));
+    assert_eq!(next.out(2, udp(at(A, 5_000), at(PEER, 9))), Seen::Dropped(DropReason::NatPortsLate));
     assert_eq!(next.out(1, udp(at(A, 5_000), at(PEER, 10))).source(), at(ONE, 40_000));
 }
 

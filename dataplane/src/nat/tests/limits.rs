@@ -95,7 +95,7 @@ fn closed_connections_give_their_ports() {
     world.nat.lend(at(ONE, 0).0, Protocol::Tcp, &[40_000, 40_001]);
     let c = Connection::open(&mut world, at(A, 5_000), at(PEER, 80));
     Connection::open(&mut world, at(A, 5_001), at(PEER, 80));
-    assert_eq!(world.out(2, syn(at(B, 1), at(PEER, 80))), Seen::Dropped(DropReason::NatPorts));
+    assert_eq!(world.out(2, syn(at(B, 1), at(PEER, 80))), Seen::Dropped(DropReason::NatPortsLate));
     assert!(c.goes(&mut world, TcpFlags::RST, 101, 0, 0));
     assert_eq!(world.out(2, syn(at(B, 1), at(PEER, 80))).source(), c.outside, "also to another endpoint");
 }

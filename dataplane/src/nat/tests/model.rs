@@ -385,7 +385,9 @@ impl Model {
             let Some(closed) = own.or(any) else { break };
             self.end(closed);
         }
-        Err(DropReason::NatPorts)
+        // Control is asked for more, unless they would not help.
+        let full = self.mappings(port, pk.protocol) >= self.limits.endpoint_ports;
+        Err(if full { DropReason::NatPorts } else { DropReason::NatPortsLate })
     }
 
     /// How many dynamic mappings an endpoint has.

@@ -153,7 +153,7 @@ fn port_shadow_a_published_port_is_never_drawn_and_wins() {
     let used: Vec<u16> =
         (0..203).map(|n| world.out(3, udp(at(A, 2_000 + n), at(CLIENT, 9))).source().1).collect();
     assert!(!used.contains(&taken.1));
-    assert_eq!(world.out(3, udp(at(A, 9), at(CLIENT, 9))), Seen::Dropped(DropReason::NatPorts));
+    assert_eq!(world.out(3, udp(at(A, 9), at(CLIENT, 9))), Seen::Dropped(DropReason::NatPortsLate));
     world.nat.publish(&[]);
     assert_eq!(world.out(3, udp(at(A, 9), at(CLIENT, 9))).source(), taken, "lent still, and free again");
 }

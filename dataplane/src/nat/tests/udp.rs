@@ -59,7 +59,7 @@ fn u3_no_outside_port_is_lent_twice() {
     outside.sort_unstable();
     outside.dedup();
     assert_eq!(outside.len(), 204);
-    assert_eq!(world.out(999, udp(at(A, 5_000), at(PEER, 9))), Seen::Dropped(DropReason::NatPorts));
+    assert_eq!(world.out(999, udp(at(A, 5_000), at(PEER, 9))), Seen::Dropped(DropReason::NatPortsLate));
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn u14_fragments_in_any_order_go_the_way_of_the_first() {
 #[test]
 fn ports_are_only_those_lent_and_control_is_asked_for_more() {
     let mut world = World::bare(Limits::default());
-    assert_eq!(world.out(1, udp(at(A, 5_000), at(PEER, 9))), Seen::Dropped(DropReason::NatPorts));
+    assert_eq!(world.out(1, udp(at(A, 5_000), at(PEER, 9))), Seen::Dropped(DropReason::NatPortsLate));
     let wants = world.nat.wants();
     let want =
         wants.iter().find(|w| w.address == at(ONE, 0).0 && w.protocol == Protocol::Udp).expect("a want");
@@ -214,6 +214,8 @@ fn ports_are_only_those_lent_and_control_is_asked_for_more() {
     world.nat.lend(want.address, want.protocol, &[50_000]);
     assert_eq!(world.out(1, udp(at(A, 5_000), at(PEER, 9))).source(), at(ONE, 50_000));
     assert!(world.nat.wants().is_empty(), "control had not enough: it is not asked again at once");
+    let more = world.out(1, udp(at(A, 5_001), at(PEER, 9)));
+    assert_eq!(more, Seen::Dropped(DropReason::NatPorts), "no use in waiting");
     world.wait(11);
     assert!(!world.nat.wants().is_empty());
 }
@@ -232,7 +234,7 @@ fn an_address_that_the_host_loses_ends_its_mappings() {
     assert!(matches!(world.back(2, udp(at("203.0.113.5", 9), two)), Seen::Delivered(1, ..)));
     assert_eq!(
         world.out(1, udp(at(A, 5_000), at(PEER, 9))),
-        Seen::Dropped(DropReason::NatPorts),
+        Seen::Dropped(DropReason::NatPortsLate),
         "none is lent there"
     );
     world.nat.lend(at("192.0.2.99", 0).0, Protocol::Udp, &[41_000]);

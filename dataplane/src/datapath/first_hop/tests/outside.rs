@@ -1,10 +1,12 @@
 //! Through NAT to the outside and back, and back to the inside.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::world::*;
 use crate::gateway::GATEWAY_MAC;
 use crate::gateway::route::LinkId;
+use crate::nat::Protocol;
 use crate::offload::Offload;
 use crate::tables::PortId;
 use crate::testing::station;
@@ -203,4 +205,47 @@ fn fragments_that_come_before_the_first_one_wait_for_it() {
     assert!(all.iter().all(|part| part.len() <= 1_450));
     assert_eq!(crate::gateway::testing::reassemble(&all).1[8..], [8; 2_000]);
     bench.adds_up(0);
+}
+
+#[test]
+fn what_begins_before_a_port_is_there_waits_for_it() {
+    let mut bench = Bench::new();
+    let frame = |from, port| udp(station(from), ip(PEER), (port, 53), b"x");
+    for port in 5_000..5_064 {
+        assert_eq!(bench.send(11, &frame(1, port)).verdict, Verdict::Leave(LinkId(1)));
+    }
+    for port in [6_001, 6_002] {
+        let seen = bench.send(12, &frame(2, port));
+        assert_eq!((seen.verdict, seen.made.len()), (Verdict::Held, 0));
+        assert_eq!(seen.bytes, frame(2, port), "as it came");
+    }
+    bench.adds_up(2);
+    let house = std::sync::Arc::clone(&bench.tables.house);
+    assert!(house.take_resumed().is_empty(), "nothing has come");
+    let wants = house.outside().take_wants().ports;
+    assert!(wants.iter().any(|want| (want.address, want.protocol) == (ip(OUTSIDE), Protocol::Udp)));
+    assert!(house.lend(ip(OUTSIDE), Protocol::Udp, &[41_001]));
+    let resumed = house.take_resumed();
+    assert_eq!(resumed.iter().map(|waiter| waiter.port).collect::<Vec<_>>(), [PortId(12); 2]);
+    let verdicts: Vec<_> = resumed.iter().map(|waiter| bench.again(12, &waiter.bytes)).collect();
+    let told = Verdict::Drop(DropReason::NatPorts);
+    assert_eq!(verdicts, [Verdict::Leave(LinkId(1)), told], "control had one and no more");
+    bench.adds_up(0);
+}
+
+#[test]
+fn what_waits_for_a_port_in_vain_is_dropped_by_name() {
+    let mut bench = Bench::new();
+    for port in 0..64 {
+        let _ = bench.send(11, &udp(station(1), ip(PEER), (5_000 + port, 53), b"x"));
+    }
+    let datagram = udp(station(1), ip(PEER), (6_000, 53), b"x");
+    assert_eq!(bench.send(11, &datagram).verdict, Verdict::Held);
+    bench.datapath.expire_waiting(&bench.tables, bench.now);
+    bench.adds_up(1);
+    bench.datapath.expire_waiting(&bench.tables, bench.now.after(Duration::from_secs(1)));
+    bench.adds_up(0);
+    let drops: Vec<_> = bench.totals().nonzero_drops().collect();
+    assert_eq!(drops, [(DropReason::NatPortsLate, 1)]);
+    assert!(!bench.tables.house.lend(ip(OUTSIDE), Protocol::Udp, &[41_000]), "nobody waits");
 }

@@ -147,6 +147,12 @@ impl Bench {
         self.seen(verdict, bytes, offload)
     }
 
+    /// A frame that has been held is judged again.
+    pub(super) fn again(&mut self, port: u32, frame: &[u8]) -> Verdict {
+        self.offered -= 1;
+        self.send(port, frame).verdict
+    }
+
     pub(super) fn arrive(&mut self, link: u32, frame: &[u8], offload: Offload) -> Seen {
         let before = self.counted();
         let mut bytes = frame.to_vec();

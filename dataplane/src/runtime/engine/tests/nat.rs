@@ -99,6 +99,10 @@ impl Host {
         assert_eq!(self.engine.drain_link(&self.tables, LINK, NOW), Progress::Empty);
     }
 
+    fn resume(&mut self) {
+        self.engine.resume(Round { tables: &self.tables, captures: &[], now: NOW });
+    }
+
     fn drops(&self) -> Vec<(DropReason, u64)> {
         self.tables.totals().nonzero_drops().collect()
     }
@@ -238,4 +242,22 @@ fn a_link_that_is_gone_costs_its_packets_under_its_name() {
     }
     assert_eq!(host.drops(), [(DropReason::UplinkDown, 2)]);
     assert_eq!(host.engine.drain_link(&host.tables, LINK, NOW), Progress::Gone);
+}
+
+#[test]
+fn what_waited_for_a_port_leaves_when_control_has_lent_some() {
+    let mut host = Host::new(|link| Box::new(link));
+    let Station { mac, v4, .. } = station(1);
+    for port in [5_000, 5_001, 5_002] {
+        let (syn, owed) = tcp((mac, GATEWAY_MAC), (v4, port), (PEER, 80), "S", (100, 0), b"");
+        host.out(&syn, owed);
+    }
+    assert!(host.link.take().is_some() && host.link.take().is_some());
+    host.resume();
+    assert!(host.link.take().is_none(), "two ports are lent, and none has come since");
+    assert!(host.tables.house.lend(OUTSIDE.into(), Protocol::Tcp, &[40_002]));
+    host.resume();
+    let (frame, _) = host.link.take().unwrap();
+    assert_eq!(read(&frame, true), ((OUTSIDE, 40_002), (PEER, 80), 100, vec![]));
+    assert_eq!((host.tables.totals().packets, host.drops()), (3, vec![]));
 }
