@@ -24,6 +24,22 @@ pub(crate) fn limits_many_sessions_at_once_all_work(kind: Kind) -> Outcome {
     Ok(())
 }
 
+pub(crate) fn limits_a_burst_of_new_sessions_loses_none(kind: Kind) -> Outcome {
+    let lab = Lab::new(kind)?;
+    let (a, server) = (lab.container(11), lab.server_udp(places()[0]).roomy());
+    // More than there are outside ports in reserve: some have to wait for the next ones.
+    let clients: Vec<_> = (0..800).map(|_| lab.udp(&a, 0)).collect();
+    // The first packet waits for neighbours, and what is queued for one is bounded everywhere.
+    lab.seen(&clients[0], &server)?;
+    let questions: Vec<_> = clients.iter().map(|client| (client, cookie("burst"))).collect();
+    std::thread::scope(|scope| {
+        let sender = scope
+            .spawn(|| questions.iter().try_for_each(|(client, text)| client.send(server.address(), text)));
+        server.gathers(questions.iter().map(|(_, text)| text.clone()).collect())?;
+        sender.join().expect("it does not panic")
+    })
+}
+
 pub(crate) fn limits_one_container_that_takes_all_ports_harms_no_other(kind: Kind) -> Outcome {
     let lab = Lab::new(kind)?;
     lab.weft()?;

@@ -203,6 +203,7 @@ battery! {
         published_a_port_of_another_endpoint_is_refused_with_its_name;
     limits:
         limits_many_sessions_at_once_all_work
+        limits_a_burst_of_new_sessions_loses_none
         limits_one_container_that_takes_all_ports_harms_no_other
         limits_a_flood_of_syns_does_not_stop_a_connection;
     life:

@@ -8,6 +8,7 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -68,6 +69,24 @@ impl Udp {
                 }
             }
         }
+    }
+
+    /// The same with room for thousands of datagrams.
+    pub(crate) fn roomy(self) -> Self {
+        setsockopt(&self.socket, sockopt::RcvBufForce, &(4 << 20)).expect("the tests run as root");
+        self
+    }
+
+    /// Waits until each of these payloads has come, in whatever order.
+    pub(crate) fn gathers(&self, mut payloads: BTreeSet<Vec<u8>>) -> Outcome {
+        let deadline = Instant::now() + self.patience;
+        while !payloads.is_empty() && Instant::now() < deadline {
+            if let Ok((bytes, _)) = self.next(deadline.saturating_duration_since(Instant::now())) {
+                payloads.remove(&bytes);
+            }
+        }
+        crate::outcome::hold!(payloads.is_empty(), "{} did not reach {}", payloads.len(), self.address());
+        Ok(())
     }
 
     /// Every payload that comes before this one.

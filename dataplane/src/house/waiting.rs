@@ -24,7 +24,7 @@ pub(crate) const FRAMES_MAX: usize = 2_048;
 /// Their bytes.
 pub(crate) const BYTES_MAX: usize = 2 << 20;
 /// Frames of one endpoint.
-pub(crate) const PER_PORT: usize = 512;
+pub(crate) const PER_PORT: usize = 1_024;
 /// How long one waits.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 

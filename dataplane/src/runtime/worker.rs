@@ -187,9 +187,7 @@ impl Worker {
                 }
             }
         }
-        if self.index == 0 {
-            self.engine.resume(round);
-        }
+        self.engine.resume(round);
         if self.index == 0 && round.now >= self.next_sweep {
             for segment in tables.segments() {
                 segment.expire(round.now, SWEEP_BUDGET);
