@@ -25,10 +25,9 @@ impl Outdoors {
     /// That of `dataplane`. What an adopted one has asked an earlier daemon for, it will ask for again.
     #[must_use]
     pub fn new(dataplane: Arc<Dataplane>) -> Self {
-        let spec = dataplane.egress();
-        for address in spec.links.iter().flat_map(|link| &link.addresses) {
+        for address in dataplane.egress().outside() {
             for transport in [Transport::Tcp, Transport::Udp] {
-                told("lend no port", dataplane.hold(Purpose::Lent, *address, transport, Vec::new()));
+                told("lend no port", dataplane.hold(Purpose::Lent, address, transport, Vec::new()));
             }
         }
         Self { dataplane, wants: Mutex::default() }

@@ -28,10 +28,10 @@ impl Dataplane {
         self.shared.ask(|client, memory| {
             client.set_egress(spec, links.iter().flatten().map(|(id, sockets)| (*id, sockets)))?;
             // Neighbours come and go all the time, and neither links nor ports depend on them.
-            if memory.egress.links != spec.links {
+            if (&memory.egress.links, &memory.egress.routes) != (&spec.links, &spec.routes) {
                 memory.links.retain(|id, _| spec.links.iter().any(|link| link.id == *id));
-                let lives =
-                    |port: &HeldPort| spec.links.iter().any(|link| link.addresses.contains(&port.address));
+                let outside = spec.outside();
+                let lives = |port: &HeldPort| outside.contains(&port.address);
                 memory.held.retain(|port, (purpose, _)| *purpose == Purpose::Published || lives(port));
             }
             memory.links.extend(links.take().into_iter().flatten());

@@ -16,9 +16,11 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
 pub(crate) use self::ranges::Ranges;
+pub use self::spec::{EgressSpec, LinkId, LinkSpec, NeighborSpec, RouteSpec};
 use crate::wire::{MacAddr, Prefix};
 
 mod ranges;
+mod spec;
 #[cfg(test)]
 mod tests;
 
@@ -30,65 +32,6 @@ pub const ROUTES_MAX: usize = 65_536;
 pub const NEIGHBORS_MAX: usize = 16_384;
 /// The least MTU of a link: what RFC 791 section 3.2 asks of every one.
 pub const MTU_MIN: u16 = 68;
-
-/// Names a link; chosen by control, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
-pub struct LinkId(pub u32);
-
-/// An interface of the host by which packets may leave.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
-pub struct LinkSpec {
-    /// Its id.
-    pub id: LinkId,
-    /// Its MAC.
-    pub mac: MacAddr,
-    /// Bytes of IP packet that it carries; at least [`MTU_MIN`].
-    pub mtu: u16,
-    /// The addresses that may be used as outside addresses; of each family, the preferred one first.
-    pub addresses: Vec<IpAddr>,
-}
-
-/// Where a prefix is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
-pub struct RouteSpec {
-    /// The destinations.
-    pub prefix: Prefix,
-    /// The link; `None` when they are unreachable, or reached by a device that cannot be used.
-    pub link: Option<LinkId>,
-    /// The next hop, of either family (RFC 8950); `None` when destinations are on the link.
-    pub via: Option<IpAddr>,
-    /// The outside address to use; `None`: the link's preferred one.
-    pub source: Option<IpAddr>,
-}
-
-/// A station on a link whose MAC the kernel knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
-pub struct NeighborSpec {
-    /// The link.
-    pub link: LinkId,
-    /// Its address.
-    pub address: IpAddr,
-    /// Its MAC; zero counts as not resolved.
-    pub mac: MacAddr,
-}
-
-/// The host's routing, as control found it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "os", derive(serde::Serialize, serde::Deserialize))]
-pub struct EgressSpec {
-    /// Every link.
-    pub links: Vec<LinkSpec>,
-    /// Every route; of two with one prefix, the first stands.
-    pub routes: Vec<RouteSpec>,
-    /// Every neighbour.
-    pub neighbors: Vec<NeighborSpec>,
-    /// Every address of the host, loopback included.
-    pub own: Vec<IpAddr>,
-}
 
 /// Why an [`EgressSpec`] is nonsense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -182,7 +125,8 @@ impl Egress {
     /// What [`EgressError`] lists.
     pub fn build(spec: &EgressSpec) -> Result<Self, EgressError> {
         check_sizes(spec)?;
-        let mut egress = Self { own: spec.own.iter().copied().collect(), ..Self::default() };
+        let (own, outside) = (spec.own.iter().copied().collect(), spec.outside().into_iter().collect());
+        let mut egress = Self { own, outside, ..Self::default() };
         for link in &spec.links {
             egress.add_link(link)?;
         }
@@ -252,7 +196,6 @@ impl Egress {
         if link.mtu < MTU_MIN {
             return Err(EgressError::BadMtu { link: link.id, mtu: link.mtu });
         }
-        self.outside.extend(&link.addresses);
         self.links.push(link.clone());
         Ok(())
     }
@@ -272,7 +215,6 @@ impl Egress {
         let preferred = || link.addresses.iter().copied().find(|address| address.is_ipv4() == v4);
         let Some(source) = route.source.or_else(preferred) else { return Ok(None) };
         let exit = Exit { link: id, link_mac: link.mac, mtu: link.mtu, source, via: route.via };
-        self.outside.insert(source);
         // Most routes of a host share a few exits, and neighbours in the list share one most often.
         if self.exits.last() != Some(&exit) {
             self.exits.push(exit);

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Event;
 use crate::gateway::route::LinkId;
-use crate::gateway::{Egress, EgressSpec, LinkSpec};
+use crate::gateway::{Egress, EgressSpec};
 use crate::io::filter::Interest;
 use crate::io::ledger::{Ledger, LedgerError};
 use crate::io::link::LinkSockets;
@@ -167,23 +167,18 @@ impl Open {
 
     /// Gives every link the filter that it should have.
     pub(super) fn refresh(&self) {
-        for link in &self.spec.links {
-            let Some(sockets) = self.links.get(&link.id) else { continue };
-            if let Err(error) = sockets.packets.set_interest(&self.interest(link)) {
-                tracing::error!(link = link.id.0, %error, "cannot change a link's filter");
+        for id in self.spec.links.iter().map(|link| link.id) {
+            let Some(sockets) = self.links.get(&id) else { continue };
+            if let Err(error) = sockets.packets.set_interest(&self.interest(id)) {
+                tracing::error!(link = id.0, %error, "cannot change a link's filter");
             }
         }
     }
 
-    fn interest(&self, link: &LinkSpec) -> Interest {
-        let routes = self.spec.routes.iter().filter(|route| route.link == Some(link.id));
-        let mut addresses: Vec<_> =
-            link.addresses.iter().copied().chain(routes.filter_map(|route| route.source)).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
+    fn interest(&self, link: LinkId) -> Interest {
         let lent = self.held.iter().filter(|(_, (purpose, _))| *purpose == Purpose::Lent);
         Interest {
-            addresses,
+            addresses: self.spec.outside_by(|id| id == link).into_iter().collect(),
             routed: self.routed.clone(),
             published: self.published.clone(),
             lent_from: lent.map(|(held, _)| held.port).min().unwrap_or(u16::MAX),

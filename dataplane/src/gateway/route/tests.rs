@@ -88,6 +88,22 @@ fn addresses_that_have_gone_are_noticed_and_new_ones_are_no_loss() {
 }
 
 #[test]
+fn a_spec_names_every_outside_address_once() {
+    let mut spec = host();
+    spec.routes.extend([route("203.0.114.0/24", Some(1), None), route("203.0.115.0/24", None, None)]);
+    for (route, source) in spec.routes.iter_mut().rev().zip(["192.0.2.98", "192.0.2.11"]) {
+        route.source = Some(ip(source));
+    }
+    let all = ["192.0.2.10", "192.0.2.11", "192.0.2.99", "198.51.100.10", "2001:db8::10"];
+    assert!(spec.outside().into_iter().eq(all.map(ip)), "{:?}", spec.outside());
+    let second = spec.outside_by(|id| id == LinkId(2));
+    assert!(second.into_iter().eq(["192.0.2.99", "198.51.100.10"].map(ip)));
+    let egress = Egress::build(&spec).unwrap();
+    assert!(spec.outside().into_iter().all(|address| egress.is_outside(address)));
+    assert!(!egress.is_outside(ip("192.0.2.98")), "nothing leaves by that route");
+}
+
+#[test]
 fn of_two_routes_with_one_prefix_the_first_stands() {
     let mut spec = host();
     spec.routes.push(route("0.0.0.0/0", Some(2), None));
