@@ -193,6 +193,8 @@ battery! {
         host_access_can_be_switched_off;
     uplink:
         uplink_down_and_up_new_sessions_work
+        uplink_down_and_up_sessions_live_on
+        uplink_down_sessions_outlive_both_processes
         uplink_removed_and_made_anew_new_sessions_work
         uplink_with_another_address_new_sessions_have_it
         uplink_with_another_address_connections_by_the_former_one_are_reset

@@ -4,10 +4,12 @@ use crate::ends::Container;
 use crate::lab::{HOST, Kind, Lab, SERVERS, places};
 use crate::outcome::{OrBreaks, Outcome, hold};
 use crate::sockets::{Udp, accept, connect_from, hears_nothing, listen, talks};
+use harness::daemon::Daemon;
 use harness::underlay::{UPLINK, veth};
 use harness::wait;
+use nix::sys::signal::{Signal, kill};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 const OTHER: Ipv4Addr = Ipv4Addr::new(172, 31, 77, 9);
@@ -33,14 +35,76 @@ fn new_sessions(lab: &Lab, a: &Container) -> Outcome<IpAddr> {
     Ok(seen.ip())
 }
 
+/// Takes the uplink down and waits until that is known.
+fn goes_down(lab: &Lab, a: &Container) -> Outcome {
+    let daemon = lab.weft().ok();
+    let before = daemon.map(Daemon::stats);
+    lab.host().ip(&["link", "set", UPLINK, "down"]);
+    let known = wait::within(lab.patience(), || {
+        let silent = hears_nothing(&a.ns, SERVERS[0].into());
+        let moved = daemon.zip(before.as_ref()).map(|(daemon, before)| daemon.stats().moved_since(before));
+        (silent && moved.is_none_or(|moved| moved.contains_key("no_route"))).then_some(())
+    });
+    known.or_breaks("it is not down, or nothing is dropped for want of a route")
+}
+
+/// A UDP socket of the container and one of the server.
+fn pair(lab: &Lab, a: &Container) -> (Udp, Udp) {
+    (Udp::bind(&a.ns, (a.ip, 6000).into(), TRY), Udp::bind(lab.server(), places()[1], TRY))
+}
+
 pub(crate) fn uplink_down_and_up_new_sessions_work(kind: Kind) -> Outcome {
     let lab = Lab::new(kind)?;
     let a = lab.container(11);
     comes_back(&lab, &a)?;
-    lab.host().ip(&["link", "set", UPLINK, "down"]);
-    hold!(hears_nothing(&a.ns, SERVERS[0].into()), "it is not down");
+    goes_down(&lab, &a)?;
     lab.host().ip(&["link", "set", UPLINK, "up"]);
     comes_back(&lab, &a).map(drop)
+}
+
+pub(crate) fn uplink_down_and_up_sessions_live_on(kind: Kind) -> Outcome {
+    let lab = Lab::new(kind)?;
+    let a = lab.container(11);
+    let listener = listen(lab.server(), places()[0]);
+    let mut near = connect_from(&a.ns, a.at(0).into(), places()[0], lab.patience())?;
+    let (mut far, _) = accept(&listener, lab.patience())?;
+    talks(&mut near, &mut far)?;
+    let (client, server) = pair(&lab, &a);
+    let seen = lab.seen(&client, &server)?;
+    goes_down(&lab, &a)?;
+    // What is said meanwhile comes later.
+    let (said, mut heard) = (*b"is the link down?", [0; 17]);
+    near.write_all(&said).or_breaks("saying something")?;
+    lab.host().ip(&["link", "set", UPLINK, "up"]);
+    let again = wait::within(lab.patience(), || lab.seen(&client, &server).ok());
+    hold!(again == Some(seen), "{seen} is now {again:?}");
+    far.read_exact(&mut heard).or_breaks("hearing it")?;
+    hold!(heard == said, "other bytes came than were sent");
+    talks(&mut near, &mut far)
+}
+
+pub(crate) fn uplink_down_sessions_outlive_both_processes(kind: Kind) -> Outcome {
+    let lab = Lab::new(kind)?;
+    let (daemon, a) = (lab.weft()?, lab.container(11));
+    let (client, server) = pair(&lab, &a);
+    let seen = lab.seen(&client, &server)?;
+    goes_down(&lab, &a)?;
+    let packets = daemon.dataplane();
+    kill(packets, Signal::SIGKILL).expect("it runs");
+    wait::until("another packet process", || {
+        let pid = daemon.json(&["status"])["dataplane_pid"].as_i64()?;
+        (pid != i64::from(packets.as_raw())).then_some(pid)
+    });
+    kill(daemon.pid(), Signal::SIGKILL).expect("it runs");
+    let next = lab.successor()?;
+    let shown = next.json(&["nat", "show"]).to_string();
+    hold!(shown.contains(&format!("{seen}")), "the next daemon does not know of {seen}: {shown}");
+    lab.host().ip(&["link", "set", UPLINK, "up"]);
+    let again = wait::within(lab.patience(), || lab.seen(&client, &server).ok());
+    hold!(again == Some(seen), "{seen} is now {again:?}");
+    let taken = lab.host().enter(|| UdpSocket::bind(seen));
+    hold!(taken.is_err(), "a process of the host has taken {seen}");
+    Ok(())
 }
 
 pub(crate) fn uplink_removed_and_made_anew_new_sessions_work(kind: Kind) -> Outcome {

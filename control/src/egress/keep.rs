@@ -54,8 +54,8 @@ pub(super) struct Keeper<D> {
     links: Links,
     ports: Ports,
     tables: Tables,
-    /// The outside addresses of all links.
-    outside: BTreeSet<IpAddr>,
+    /// The addresses of the host, those of links that are down included: what is reserved there stays.
+    own: BTreeSet<IpAddr>,
     /// As last told.
     resolved: Resolved,
     ticks: u32,
@@ -79,7 +79,7 @@ impl<D: Door> Keeper<D> {
             door: Arc::downgrade(door),
             handle,
             tables: Tables::default(),
-            outside: BTreeSet::new(),
+            own: BTreeSet::new(),
             resolved: Resolved::default(),
             ticks: 0,
         }
@@ -188,7 +188,7 @@ impl<D: Door> Keeper<D> {
         let excess = links.len().saturating_sub(LINKS_MAX);
         links.truncate(LINKS_MAX);
         if stale == Stale::All {
-            self.outside = self.tables.outside_of(&links);
+            self.own = self.tables.own().collect();
             opened = self.links.set(&self.netns, &links);
         }
         let mut resolved = self.tables.resolve(only, |index| self.links.id_of(index));
@@ -202,7 +202,7 @@ impl<D: Door> Keeper<D> {
         if resolved.left_out != self.resolved.left_out {
             tracing::warn!(left_out = ?resolved.left_out, "the host's routing is larger than the dataplane takes");
         }
-        self.ports.retain(|address| self.outside.contains(&address));
+        self.ports.retain(|address| self.own.contains(&address));
         self.resolved = resolved;
         door.set_egress(self.resolved.spec.clone(), opened);
         let unknown = self
@@ -219,7 +219,7 @@ impl<D: Door> Keeper<D> {
             let reserve = |port| Reserved::open(transport, address, port, Admit::Nothing);
             let (ports, netns) = (&mut self.ports, &self.netns);
             // An address that has gone meanwhile is no longer reserved on.
-            let count = if self.outside.contains(&address) { count.min(LEND_MAX) } else { 0 };
+            let count = if self.own.contains(&address) { count.min(LEND_MAX) } else { 0 };
             let reserved =
                 netns.run(|| ports.take(address, transport, count, reserve)).unwrap_or_else(|error| {
                     tracing::warn!(%error, %address, %transport, "no outside port can be reserved");

@@ -27,6 +27,9 @@
 //! 8,192 of those that it gives out, each in an order that depends on a seed. What the host uses is skipped and tried
 //! again 15 s after the others are used up. A port is given back only when its address has gone.
 //!
+//! **Links that are down.** The kernel takes their routes away and keeps their IPv4 addresses, so nothing leaves by them,
+//! and sessions and ports there stay until they are up again. IPv6 addresses mostly go, and with them their sessions.
+//!
 //! Limits: [`LINKS_MAX`](weft_dataplane::gateway::route::LINKS_MAX) links, those of default routes first;
 //! [`ROUTES_MAX`](weft_dataplane::gateway::route::ROUTES_MAX) routes, the widest first;
 //! [`NEIGHBORS_MAX`](weft_dataplane::gateway::route::NEIGHBORS_MAX) neighbours, routers first; what is left out is
@@ -82,8 +85,8 @@ pub trait Door: Send + Sync + 'static {
     /// The links that it has, as from an earlier daemon, each with a second handle on its socket.
     fn links(&self) -> Vec<(LinkId, PacketSocket)>;
     /// This is the host's routing; it replaces what was told before. `opened` are the sockets of the links that are new
-    /// in it. Sockets of links that are no longer in it are to be closed, and ports lent on addresses by which nothing
-    /// leaves any more.
+    /// in it. Sockets of links that are no longer in it are to be closed, and ports lent on addresses that the host has no
+    /// more.
     fn set_egress(&self, spec: EgressSpec, opened: Vec<(LinkId, LinkSockets)>);
     /// These ports are reserved: the answer to a want, with as many of them as could be had, perhaps none.
     fn lend(&self, address: IpAddr, transport: Transport, ports: Vec<(u16, Reserved)>);

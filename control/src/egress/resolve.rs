@@ -74,13 +74,9 @@ impl Tables {
         links
     }
 
-    /// The addresses that packets may leave `links` with, whichever they come back by.
-    pub(super) fn outside_of(&self, links: &[&Device]) -> BTreeSet<IpAddr> {
-        let is_link = |index| links.iter().any(|device| device.index == index);
-        let leaving =
-            self.routes.iter().filter(|route| route.exit.is_some_and(|exit| is_link(exit.interface)));
-        let named = leaving.filter_map(|route| self.source_of(route));
-        links.iter().flat_map(|device| self.outside(device)).chain(named).collect()
+    /// The addresses of the host.
+    pub(super) fn own(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().map(|address| address.address)
     }
 
     /// The host's routing by the links that `id_of` names. Of `only`: the routes of other interfaces do not count.
@@ -94,7 +90,7 @@ impl Tables {
             addresses: self.outside(device).collect(),
         };
         resolved.spec.links = links.map(link).collect();
-        resolved.spec.own = self.addresses.iter().map(|address| address.address).collect();
+        resolved.spec.own = self.own().collect();
         resolved.spec.routes = self.best_routes(only).map(|route| self.spec_of(route, &id_of)).collect();
         resolved.limit("routes", ROUTES_MAX, |spec| &mut spec.routes);
 

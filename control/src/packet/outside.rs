@@ -27,11 +27,10 @@ impl Dataplane {
         let mut links = Some(links);
         self.shared.ask(|client, memory| {
             client.set_egress(spec, links.iter().flatten().map(|(id, sockets)| (*id, sockets)))?;
-            // Neighbours come and go all the time, and neither links nor ports depend on them.
-            if (&memory.egress.links, &memory.egress.routes) != (&spec.links, &spec.routes) {
+            if !memory.egress.same_ways(spec) {
                 memory.links.retain(|id, _| spec.links.iter().any(|link| link.id == *id));
-                let outside = spec.outside();
-                let lives = |port: &HeldPort| outside.contains(&port.address);
+                let addresses = spec.addresses();
+                let lives = |port: &HeldPort| addresses.contains(&port.address);
                 memory.held.retain(|port, (purpose, _)| *purpose == Purpose::Published || lives(port));
             }
             memory.links.extend(links.take().into_iter().flatten());

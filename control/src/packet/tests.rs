@@ -162,6 +162,9 @@ fn ports_at_an_address_that_only_a_route_names_are_kept_and_wanted_again_of_the_
     let mut without = wider;
     without.routes[0].source = None;
     next.set_egress(&without, Vec::new()).unwrap();
+    assert_eq!(held(&next), [by_link, by_route], "the host has it still");
+    without.own.pop();
+    next.set_egress(&without, Vec::new()).unwrap();
     assert_eq!(held(&next), [by_link]);
     drop((outdoors, next));
     let path = scene.directory.path().join(SOCKET_NAME);

@@ -169,10 +169,17 @@ impl Egress {
         self.outside.contains(&address)
     }
 
-    /// Whether every address of the host, and every outside one, that `former` knows is still there.
+    /// Whether the host has `address`, be it that no packet may leave from it at the moment: its link may be down, or
+    /// the route that named it gone.
+    #[must_use]
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.is_own(address) || self.is_outside(address)
+    }
+
+    /// Whether the host still has every address that it had by `former`.
     #[must_use]
     pub fn keeps(&self, former: &Self) -> bool {
-        former.own.is_subset(&self.own) && former.outside.is_subset(&self.outside)
+        former.own.is_subset(&self.own) && former.outside.iter().all(|&address| self.has(address))
     }
 
     /// Every link, in the order in which they were listed.

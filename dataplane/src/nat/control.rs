@@ -51,7 +51,8 @@ impl Nat {
 
     /// The host's routing has changed. Sessions on an outside address that the host no longer has end, and the ports
     /// lent on it are forgotten; control may close their sockets. Unless there is such an address, what this costs does
-    /// not depend on the sessions.
+    /// not depend on the sessions. Where the host has the address and nothing leaves by it any more, as while its link is
+    /// down, sessions and ports stay.
     pub fn set_egress(&mut self, egress: Egress, now: Moment) {
         self.advance(now);
         let former = std::mem::replace(&mut self.egress, egress);
@@ -59,8 +60,7 @@ impl Nat {
         if !self.egress.keeps(&former) {
             self.end_homeless();
         }
-        let addresses = self.egress.links().flat_map(|link| link.addresses.iter().copied());
-        self.ports.set_addresses(addresses, |address| self.egress.is_outside(address));
+        self.ports.set_addresses(&self.egress);
     }
 
     /// The addresses of the networks' gateways have changed. At each of them the ports that are published at every
@@ -92,7 +92,7 @@ impl Nat {
             let mapping = &self.table.mappings[session.mapping];
             let address = mapping.net.address(session.outside);
             match mapping.outside {
-                Outside::Lent(_) => !self.egress.is_outside(address),
+                Outside::Lent(_) => !self.egress.has(address),
                 Outside::Published { .. } => !self.is_own(address),
             }
         };
@@ -116,9 +116,9 @@ impl Nat {
 
     /// Outside ports that control has reserved for `protocol` (TCP or UDP) at `address`. What [`Nat::wants`] asked for
     /// is thereby answered, also by fewer ports than asked, or none: then control is asked again only after a while.
-    /// Ports at an address that is no outside address of the host are ignored.
+    /// Ports at an address that is not the host's are ignored.
     pub fn lend(&mut self, address: IpAddr, protocol: Protocol, ports: &[u16]) {
-        if protocol == Protocol::Icmp || !self.egress.is_outside(address) {
+        if protocol == Protocol::Icmp || !self.egress.has(address) {
             return;
         }
         let (ip, net) = (Ip::from(address), Net::new(protocol, address));
@@ -126,9 +126,10 @@ impl Nat {
         self.ports.lend(ip, net, ports, self.tick, |port| rules.find(net, End { ip, port }).is_some());
     }
 
-    /// Outside ports that control should reserve and lend. Each want is told once until it is answered.
+    /// Outside ports that control should reserve and lend, at outside addresses. Each want is told once until it is
+    /// answered.
     pub fn wants(&mut self) -> Vec<Want> {
-        self.ports.wants(self.tick)
+        self.ports.wants(self.tick, |address| self.egress.is_outside(address))
     }
 
     /// Ends the sessions of endpoints that no longer live. Their published ports stay until [`Nat::publish`] says so.

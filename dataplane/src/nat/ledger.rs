@@ -215,7 +215,7 @@ impl Nat {
         if known.is_some() || self.table.by_outside(net, outside).is_some() {
             return known.filter(|&known| self.table.by_outside(net, outside) == Some(known));
         }
-        let usable = self.egress.is_outside(net.address(outside.ip));
+        let usable = self.egress.has(net.address(outside.ip));
         let owner = self.table.find_owner(port);
         if !usable
             || owner.is_some_and(|owner| self.at_port_limit(owner, net))

@@ -10,9 +10,10 @@
 //!
 //! A *mapping* ties an inside end (switch port, address, port, protocol) to an outside end: one for each outside
 //! address, whatever the destination (RFC 4787 REQ-1), never two on one outside end (REQ-3). The outside address is the
-//! one that the host's routing gives for the destination. A *session* is a mapping in use with one remote end; it has
-//! the timer. Who else may answer is the mapping's filter. An outside port is the host's to give: it is lent by control,
-//! which holds a socket on it, or it is published.
+//! one that the host's routing gives for the destination, and it stays the mapping's for as long as the host has it, also
+//! while nothing leaves by it. A *session* is a mapping in use with one remote end; it has the timer. Who else may answer
+//! is the mapping's filter. An outside port is the host's to give: it is lent by control, which holds a socket on it, or
+//! it is published.
 //!
 //! Silence is the policy for what nobody asked for: an unsolicited SYN has no answer (RFC 5382 REQ-4). ICMP errors are
 //! translated both ways for sessions that there are, and neither refresh nor end them.
@@ -25,6 +26,7 @@
 //! | outside ports of an endpoint | [`Limits`] | likewise |
 //! | sessions begun a second | [`Limits`] | refused |
 //! | half-open sessions, each published port | [`Limits`] | the oldest gives way; TCP to a published port needs none to pass |
+//! | addresses with ports | those of the host that are outside ones or were | none |
 //! | ports of an address | what control lends, asked for in steps | the caller is told whether more are asked for |
 //! | fragments | [`fragments`] | see there |
 //! | connections whose outside address has gone | 16,384 | the oldest is forgotten: its endpoint meets silence |

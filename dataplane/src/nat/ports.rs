@@ -19,6 +19,7 @@ use super::key::{Ip, Net, hash};
 use super::rewrite::Protocol;
 use super::timers::ticks;
 use super::types::Want;
+use crate::gateway::Egress;
 
 /// How long a port rests.
 pub const REST: Duration = Duration::from_secs(120);
@@ -141,15 +142,15 @@ impl Ports {
         Self { pools: HashMap::with_hasher(state.clone()), seed: state, drawn: 0, max }
     }
 
-    /// Forgets the ports of addresses that are not `usable`, and makes pools for `addresses`, which are, so that control
-    /// is asked to fill them.
-    pub(super) fn set_addresses(
-        &mut self,
-        addresses: impl Iterator<Item = IpAddr>,
-        usable: impl Fn(IpAddr) -> bool,
-    ) {
-        self.pools.retain(|&(ip, net), _| usable(net.address(ip)));
-        for address in addresses {
+    /// Forgets the ports of addresses that the host has no more, and makes pools for those of its links, so that control
+    /// is asked to fill them. Where nothing leaves, no answer is awaited any more.
+    pub(super) fn set_addresses(&mut self, egress: &Egress) {
+        self.pools.retain(|&(ip, net), pool| {
+            let address = net.address(ip);
+            pool.asked = pool.asked.filter(|_| egress.is_outside(address));
+            egress.has(address)
+        });
+        for &address in egress.links().flat_map(|link| &link.addresses) {
             for protocol in [Protocol::Tcp, Protocol::Udp] {
                 self.pool(address.into(), Net::new(protocol, address));
             }
@@ -183,13 +184,14 @@ impl Ports {
         }
     }
 
-    /// What control should be asked for now.
-    pub(super) fn wants(&mut self, tick: u32) -> Vec<Want> {
+    /// What control should be asked for now, at addresses that are `usable`.
+    pub(super) fn wants(&mut self, tick: u32, usable: impl Fn(IpAddr) -> bool) -> Vec<Want> {
         let mut wants = Vec::new();
         for (&(ip, net), pool) in &mut self.pools {
             let again = pool.refused.is_none_or(|since| tick.saturating_sub(since) >= ticks(ASK_AGAIN));
             let low = pool.available() < SPARE + pool.count / 8;
             if net.protocol == Protocol::Icmp
+                || !usable(net.address(ip))
                 || pool.asked.is_some()
                 || !again
                 || !low

@@ -123,13 +123,12 @@ impl Open {
         egress: &Egress,
         links: Vec<(LinkId, LinkSockets)>,
     ) -> (Held, Links) {
-        // Neighbours come and go all the time, and neither ports nor filters depend on them.
-        let same = links.is_empty() && (&self.spec.links, &self.spec.routes) == (&spec.links, &spec.routes);
+        let same = links.is_empty() && self.spec.same_ways(spec);
         self.spec = spec.clone();
         if same {
             return Default::default();
         }
-        let lives = |port: &HeldPort| egress.is_outside(port.address);
+        let lives = |port: &HeldPort| egress.has(port.address);
         let (dead, held) = std::mem::take(&mut self.held)
             .into_iter()
             .partition(|(port, (purpose, _))| *purpose == Purpose::Lent && !lives(port));

@@ -31,7 +31,7 @@ pub enum OutsideError {
 
 impl Handle {
     /// Routes packets that leave the host by `spec`. `links` are sockets of links that are new or opened anew. Links that
-    /// `spec` does not name are closed, and so are ports lent on addresses that it does not.
+    /// `spec` does not name are closed, and so are ports lent on addresses that the host has no more.
     ///
     /// # Errors
     /// [`OutsideError`]; nothing has changed.

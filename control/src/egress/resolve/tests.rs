@@ -145,10 +145,25 @@ fn addresses_are_ranked_and_sources_must_be_our_own() {
         host.routes[2].source = Some(ip(source));
         assert_eq!(lookup(&host, "203.0.113.9").unwrap().1, ip(used));
     }
-    let links = host.links(None);
-    let outside = host.outside_of(&links);
+    let outside = resolve(&host, None).0.spec.outside();
     assert!(outside.contains(&ip("192.0.2.1")) && !outside.contains(&ip("10.8.0.2")), "{outside:?}");
     assert!(!outside.contains(&ip("fe80::1")));
+}
+
+#[test]
+fn a_link_that_is_down_leads_nowhere_and_its_addresses_are_the_hosts_still() {
+    let mut host = host();
+    let before = resolve(&host, None).1;
+    // The kernel takes the routes away.
+    host.devices[2].up = false;
+    host.routes.retain(|route| route.exit.is_some_and(|exit| exit.interface != 3));
+    let (resolved, egress) = resolve(&host, None);
+    let address = ip("198.51.100.1");
+    assert!(!resolved.spec.outside().contains(&address) && egress.has(address) && egress.keeps(&before));
+    assert_eq!(lookup(&host, "203.0.113.9"), None);
+    host.addresses.retain(|own| own.address != address);
+    let gone = resolve(&host, None).1;
+    assert!(!gone.has(address) && !gone.keeps(&egress));
 }
 
 #[test]

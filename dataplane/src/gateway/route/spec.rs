@@ -60,7 +60,7 @@ pub struct EgressSpec {
     pub routes: Vec<RouteSpec>,
     /// Every neighbour.
     pub neighbors: Vec<NeighborSpec>,
-    /// Every address of the host, loopback included.
+    /// Every address of the host, loopback and those of links that are down included.
     pub own: Vec<IpAddr>,
 }
 
@@ -71,7 +71,22 @@ impl EgressSpec {
         self.outside_by(|_| true)
     }
 
-    /// The same of the links that `by` accepts.
+    /// Every address of the host, whether packets may leave from it or not.
+    #[must_use]
+    pub fn addresses(&self) -> BTreeSet<IpAddr> {
+        let mut addresses = self.outside();
+        addresses.extend(&self.own);
+        addresses
+    }
+
+    /// Whether it names the same addresses, links and routes as `other`: neighbours come and go all the time, and not much
+    /// depends on them.
+    #[must_use]
+    pub fn same_ways(&self, other: &Self) -> bool {
+        (&self.own, &self.links, &self.routes) == (&other.own, &other.links, &other.routes)
+    }
+
+    /// The outside addresses of the links that `by` accepts.
     #[must_use]
     pub fn outside_by(&self, by: impl Fn(LinkId) -> bool) -> BTreeSet<IpAddr> {
         let links = self.links.iter().filter(|link| by(link.id));

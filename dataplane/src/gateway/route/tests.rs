@@ -85,6 +85,11 @@ fn addresses_that_have_gone_are_noticed_and_new_ones_are_no_loss() {
     spec.routes.retain(|route| route.source != Some(ip("192.0.2.99")));
     let less = Egress::build(&spec).unwrap();
     assert!(!less.keeps(&more), "an outside address that only a route named");
+    spec.own.push(ip("192.0.2.99"));
+    let rests = Egress::build(&spec).unwrap();
+    assert!(rests.keeps(&more) && !rests.is_outside(ip("192.0.2.99")), "the host has it still");
+    assert!(spec.addresses().into_iter().all(|address| rests.has(address)));
+    assert_eq!(spec.addresses().len(), 7);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::model::{Model, OPEN_FROM};
+use super::model::{Model, OPEN_FROM, Two};
 use super::world::*;
 use crate::gateway::{Egress, Filtering};
 use crate::nat::conntrack::Tracker;
@@ -42,7 +42,7 @@ enum Event {
     },
     Wait(u64),
     Publish(u8),
-    Two(bool),
+    Two(Two),
     Dead(u32),
     Restart,
 }
@@ -105,7 +105,7 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(pk, own, port, remote, known)| Event::Back { pk, own, port, remote, known }),
         2 => prop_oneof![Just(0u64), 1..40u64, 100..320u64, 7_000..7_500u64].prop_map(Event::Wait),
         1 => any::<u8>().prop_map(Event::Publish),
-        1 => prop::bool::weighted(0.7).prop_map(Event::Two),
+        1 => prop_oneof![2 => Just(Two::Up), 1 => Just(Two::Down), 1 => Just(Two::Gone)].prop_map(Event::Two),
         1 => (1..5u32).prop_map(Event::Dead),
         1 => Just(Event::Restart),
     ]
@@ -227,17 +227,19 @@ impl Pair {
         assert_eq!(real, expected, "{from} {pk:?}");
     }
 
-    fn egress(two: bool) -> Egress {
+    fn egress(two: Two) -> Egress {
         let mut egress = spec();
-        if !two {
+        if two != Two::Up {
             egress.links.truncate(1);
             egress.routes.remove(1);
+        }
+        if two == Two::Gone {
             egress.own.retain(|own| *own != at(TWO, 0).0);
         }
         Egress::build(&egress).expect("it makes sense")
     }
 
-    fn set_two(&mut self, two: bool) {
+    fn set_two(&mut self, two: Two) {
         self.world.nat.set_egress(Self::egress(two), self.world.now);
         self.world.lend(&LENT);
         self.model.set_two(two);

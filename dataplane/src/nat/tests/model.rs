@@ -42,6 +42,15 @@ impl Entry {
     }
 }
 
+/// How the second link fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Two {
+    Up,
+    /// Nothing leaves by it, and the host has its address still.
+    Down,
+    Gone,
+}
+
 /// The reference.
 #[derive(Debug)]
 pub(super) struct Model {
@@ -51,8 +60,7 @@ pub(super) struct Model {
     pub(super) rules: Vec<Published>,
     /// Connections whose outside address has gone: the endpoint, its end and the remote one.
     pub(super) orphans: Vec<(u32, At, At)>,
-    /// Whether the second link is there.
-    pub(super) two: bool,
+    pub(super) two: Two,
     pub(super) lent: Vec<u16>,
     /// Since when which ports rest.
     pub(super) resting: Vec<(IpAddr, Protocol, u16, u32)>,
@@ -71,7 +79,7 @@ impl Model {
             sessions,
             rules,
             orphans: Vec::new(),
-            two: true,
+            two: Two::Up,
             lent: lent.to_vec(),
             resting,
             tick,
@@ -85,12 +93,14 @@ impl Model {
     }
 
     fn is_own(&self, address: IpAddr) -> bool {
-        address == at(ONE, 0).0 || address == at(OTHER, 0).0 || self.two && address == at(TWO, 0).0
+        address == at(ONE, 0).0
+            || address == at(OTHER, 0).0
+            || self.two != Two::Gone && address == at(TWO, 0).0
     }
 
     /// The link to `to`, and the outside address there.
     fn way(&self, to: IpAddr) -> (LinkId, IpAddr) {
-        let two = self.two && matches!(to, IpAddr::V4(v4) if v4.octets()[..3] == [203, 0, 113]);
+        let two = self.two == Two::Up && matches!(to, IpAddr::V4(v4) if v4.octets()[..3] == [203, 0, 113]);
         (LinkId(if two { 2 } else { 1 }), at(if two { TWO } else { ONE }, 0).0)
     }
 
@@ -472,14 +482,14 @@ impl Model {
         self.rules.extend(new);
     }
 
-    pub(super) fn set_two(&mut self, two: bool) {
+    pub(super) fn set_two(&mut self, two: Two) {
         self.two = two;
         let lost =
             |s: &&Entry| s.protocol == Protocol::Tcp && s.class != Class::Closed && !self.is_own(s.outside.0);
         let lost: Vec<_> = self.sessions.iter().filter(lost).map(|s| (s.port, s.inside, s.remote)).collect();
         self.orphans.extend(lost);
         self.end_all(|model, s| !model.is_own(s.outside.0));
-        if !two {
+        if two == Two::Gone {
             self.resting.retain(|&(a, ..)| a != at(TWO, 0).0);
         }
     }

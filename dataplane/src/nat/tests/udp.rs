@@ -242,6 +242,30 @@ fn an_address_that_the_host_loses_ends_its_mappings() {
 }
 
 #[test]
+fn an_address_by_which_nothing_leaves_for_a_while_keeps_its_mappings_and_asks_for_no_ports() {
+    let mut world = World::bare(Limits::default());
+    let asked = world.nat.wants();
+    assert_eq!(asked.len(), 6, "both transports at three addresses");
+    world.lend(&[40_000, 40_002]);
+    let (inside, remote) = (at(A, 5_000), at("203.0.113.5", 9));
+    let outside = world.out(1, udp(inside, remote)).source();
+    let mut down = spec();
+    down.links.truncate(1);
+    down.routes[1].link = None;
+    world.wait(11);
+    assert_eq!(world.nat.wants().len(), 6, "none had enough");
+    world.nat.set_egress(Egress::build(&down).expect("it makes sense"), world.now);
+    assert_eq!(world.out(1, udp(inside, remote)), Seen::Dropped(DropReason::NatNoRoute));
+    assert_eq!(world.sessions(), 1);
+    assert!(world.nat.wants().is_empty());
+    world.nat.set_egress(Egress::build(&spec()).expect("it makes sense"), world.now);
+    assert_eq!(world.out(1, udp(inside, remote)).source(), outside);
+    assert!(matches!(world.back(2, udp(remote, outside)), Seen::Delivered(1, ..)));
+    let again = world.nat.wants();
+    assert!(again.len() == 2 && again.iter().all(|want| want.address == at(TWO, 0).0), "{again:?}");
+}
+
+#[test]
 fn nothing_comes_from_the_hosts_own_addresses_or_by_an_unknown_link() {
     let mut world = World::new();
     let outside = world.out(1, udp(at(A, 5_000), at(PEER, 9))).source();

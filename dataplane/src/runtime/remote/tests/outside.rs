@@ -170,7 +170,7 @@ fn the_next_client_gets_everything_back() {
 }
 
 #[test]
-fn ports_stay_reserved_as_long_as_packets_may_leave_from_their_address() {
+fn ports_stay_reserved_as_long_as_the_host_has_their_address() {
     let (process, mut client, wire) = outward();
     lend(&mut client, SPECIAL, &reserved(2));
     client.set_egress(&egress(), []).unwrap();
@@ -179,6 +179,10 @@ fn ports_stay_reserved_as_long_as_packets_may_leave_from_their_address() {
     assert_eq!(session(&mut client).outside.0, SPECIAL);
     let mut without = egress();
     without.routes.truncate(1);
+    client.set_egress(&without, []).unwrap();
+    assert_eq!(client.inventory().unwrap().held.len(), 202, "the host has that address still");
+    assert_eq!((client.sessions(10).unwrap().len(), client.nat_counts().unwrap().lent), (1, 202));
+    without.own.retain(|own| *own != SPECIAL);
     client.set_egress(&without, []).unwrap();
     assert_eq!(client.inventory().unwrap().held.len(), 200);
     assert_eq!((client.sessions(10).unwrap().len(), client.nat_counts().unwrap().lent), (0, 200));
