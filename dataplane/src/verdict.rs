@@ -148,7 +148,7 @@ drop_reasons! {
     FragmentLimit = "fragment_limit",
     /// The first fragment of its datagram did not come in time.
     FragmentTimeout = "fragment_timeout",
-    /// No route leads there, or the link that it came by is not in use.
+    /// No route leads there, or none by the link of the connection's address, or the link that it came by is not in use.
     NatNoRoute = "nat_no_route",
     /// From an address of this host, which none of its links can bring.
     NatMartian = "nat_martian",

@@ -1,5 +1,9 @@
 //! TCP connections that have lost their outside address: their endpoints are told at their next segment.
 //!
+//! Where the host has the address still and only nothing leaves by it, as while its link is down, the connection is not
+//! lost: its segments are refused as if there were no route, whatever other ways there are, and it goes on when the link
+//! does.
+//!
 //! A connection cannot go on from another address, and what comes to the former one is no longer this host's. So that
 //! the endpoint need not find out by minutes of silence, its end of the connection is remembered. There is no other time
 //! limit than [`ORPHANS_MAX`], at which the oldest is forgotten: its endpoint meets silence.
@@ -9,8 +13,13 @@ use std::collections::VecDeque;
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 
+use super::Nat;
 use super::key::{End, Net};
+use super::outbound::Flow;
+use super::rewrite::parse;
+use super::types::Inside;
 use crate::tables::PortId;
+use crate::wire::TcpFlags;
 
 /// Connections that are remembered; some 2 MiB.
 pub(super) const ORPHANS_MAX: usize = 16_384;
@@ -61,6 +70,36 @@ impl Orphans {
     pub(super) fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
+}
+
+impl Nat {
+    /// Whether the packet `ip` of an endpoint is of a connection whose outside address has gone.
+    #[must_use]
+    pub fn is_of_lost_connection(&self, from: Inside, ip: &[u8]) -> bool {
+        let flow = || Flow::of(ip, &parse(ip).ok()?);
+        !self.orphans.is_empty() && flow().is_some_and(|flow| self.is_orphan(from, &flow))
+    }
+
+    pub(super) fn is_orphan(&self, from: Inside, flow: &Flow) -> bool {
+        let Flow { net, source: inside, destination: remote, .. } = *flow;
+        goes_on(flow) && self.orphans.has(&Orphan { port: from.port, net, inside, remote })
+    }
+
+    /// Whether a packet is of a connection from an address by which nothing leaves at the moment: another way than that
+    /// of its address is none.
+    pub(super) fn is_idle(&self, from: Inside, flow: &Flow) -> bool {
+        let session = |ip| {
+            let mapping = self.table.by_inside(from.port, flow.source, flow.net, ip)?;
+            self.table.session(mapping, flow.destination)
+        };
+        let alive = |slot: u32| !self.is_over(&self.table.sessions[slot], self.tick);
+        goes_on(flow) && self.ports.idle(flow.net).filter_map(session).any(alive)
+    }
+}
+
+/// Whether it is a segment of a connection that there should be.
+fn goes_on(flow: &Flow) -> bool {
+    flow.tcp.is_some() && !flow.opens() && !flow.has(TcpFlags::RST)
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use super::Nat;
 use super::conntrack::{self, Phase, Tracker, Way};
 use super::key::{End, Ip, Net};
-use super::orphans::Orphan;
 use super::pieces::Through;
 use super::rewrite::{Kind, Packet, Protocol, Tcp, parse};
 use super::table::Outside;
@@ -183,6 +182,9 @@ impl Nat {
         if self.is_orphan(from, flow) {
             return Err(DropReason::NatAddressGone);
         }
+        if self.is_idle(from, flow) {
+            return Err(DropReason::NatNoRoute);
+        }
         // Whoever is reached by its own address answers from it.
         if policy == Policy::Answer {
             return Err(DropReason::NatPolicy);
@@ -217,19 +219,6 @@ impl Nat {
         };
         let slot = self.begin(mapping, remote, address, class);
         Ok(self.go_on(slot, flow, Way::Out))
-    }
-
-    /// Whether the packet `ip` of an endpoint is of a connection whose outside address has gone.
-    #[must_use]
-    pub fn is_of_lost_connection(&self, from: Inside, ip: &[u8]) -> bool {
-        let flow = || Flow::of(ip, &parse(ip).ok()?);
-        !self.orphans.is_empty() && flow().is_some_and(|flow| self.is_orphan(from, &flow))
-    }
-
-    fn is_orphan(&self, from: Inside, flow: &Flow) -> bool {
-        let goes_on = flow.tcp.is_some() && !flow.opens() && !flow.has(TcpFlags::RST);
-        let Flow { net, source: inside, destination: remote, .. } = *flow;
-        goes_on && self.orphans.has(&Orphan { port: from.port, net, inside, remote })
     }
 
     /// The published port from which an inside end speaks at an outside address: one that leads there by it, too.

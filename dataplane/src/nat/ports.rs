@@ -130,6 +130,8 @@ impl Pool {
 #[derive(Debug)]
 pub(super) struct Ports {
     pools: HashMap<(Ip, Net), Pool, FixedState>,
+    /// The pools of addresses by which nothing leaves, as they were when the addresses were last set.
+    idle: Vec<(Ip, Net)>,
     seed: FixedState,
     drawn: u64,
     /// Ports that a pool asks for at most.
@@ -139,7 +141,7 @@ pub(super) struct Ports {
 impl Ports {
     pub(super) fn new(seed: u64, max: usize) -> Self {
         let state = FixedState::with_seed(seed);
-        Self { pools: HashMap::with_hasher(state.clone()), seed: state, drawn: 0, max }
+        Self { pools: HashMap::with_hasher(state.clone()), idle: Vec::new(), seed: state, drawn: 0, max }
     }
 
     /// Forgets the ports of addresses that the host has no more, and makes pools for those of its links, so that control
@@ -150,11 +152,18 @@ impl Ports {
             pool.asked = pool.asked.filter(|_| egress.is_outside(address));
             egress.has(address)
         });
+        let idle = |&&(ip, net): &&(Ip, Net)| !egress.is_outside(net.address(ip));
+        self.idle = self.pools.keys().filter(idle).copied().collect();
         for &address in egress.links().flat_map(|link| &link.addresses) {
             for protocol in [Protocol::Tcp, Protocol::Udp] {
                 self.pool(address.into(), Net::new(protocol, address));
             }
         }
+    }
+
+    /// The addresses with ports by which nothing leaves at the moment.
+    pub(super) fn idle(&self, net: Net) -> impl Iterator<Item = Ip> {
+        self.idle.iter().filter(move |(_, of)| *of == net).map(|(ip, _)| *ip)
     }
 
     fn pool(&mut self, ip: Ip, net: Net) -> &mut Pool {

@@ -223,7 +223,10 @@ impl Datapath {
 }
 
 /// What the sender of a packet that NAT has refused is told (RFC 5508 REQ-8).
-fn told_of(reason: DropReason) -> Option<ErrorKind> {
-    matches!(reason, DropReason::NatPorts | DropReason::NatSessions | DropReason::NatRate)
-        .then_some(ErrorKind::Prohibited)
+const fn told_of(reason: DropReason) -> Option<ErrorKind> {
+    match reason {
+        DropReason::NatPorts | DropReason::NatSessions | DropReason::NatRate => Some(ErrorKind::Prohibited),
+        DropReason::NatNoRoute => Some(ErrorKind::NetUnreachable),
+        _ => None,
+    }
 }

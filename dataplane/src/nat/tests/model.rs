@@ -175,6 +175,10 @@ impl Model {
         if goes_on && self.orphans.contains(&(from, pk.source, remote)) {
             return Err(DropReason::NatAddressGone);
         }
+        let idle = |s: &Entry| mine(s) && s.rule.is_none() && s.outside.0 == at(TWO, 0).0;
+        if goes_on && self.two == Two::Down && self.sessions.iter().any(idle) {
+            return Err(DropReason::NatNoRoute);
+        }
         let answer = pk.flags.contains(TcpFlags::RST) || pk.flags.contains(TcpFlags::SYN.with(TcpFlags::ACK));
         if let Some(rule) = rule.filter(|_| tcp && answer) {
             return Ok((address, rule.outside_port));

@@ -167,6 +167,36 @@ fn a_connection_whose_outside_address_has_gone_is_reset_at_its_next_segment() {
 }
 
 #[test]
+fn a_connection_whose_link_is_down_has_no_route_whatever_other_ways_there_are_and_goes_on_when_it_is_up() {
+    let mut bench = Bench::new();
+    let segment = |flags: u8| {
+        let (mut frame, _) = tcp_owing(station(1), "8.8.8.8".parse().unwrap(), b"some", 1_400);
+        frame[14 + 20 + 13] = flags;
+        frame
+    };
+    let first = bench.send(11, &segment(0x02));
+    assert_eq!(first.verdict, Verdict::Leave(LinkId(1)));
+    let mut down = egress();
+    down.links.remove(0);
+    down.neighbors.clear();
+    down.routes.retain(|route| route.link == Some(LinkId(2)));
+    for (via, reason) in [(None, DropReason::NoRoute), (Some(LinkId(2)), DropReason::NatNoRoute)] {
+        let prefix = "0.0.0.0/1".parse().unwrap();
+        down.routes.push(crate::gateway::RouteSpec { prefix, link: via, via: None, source: None });
+        let egress = crate::gateway::Egress::build(&down).unwrap();
+        bench.tables.house.outside().nat.set_egress(egress, bench.now);
+        bench.send(11, &segment(0x10)).refused(reason, 11, 3, 0);
+        down.routes.pop();
+    }
+    let up = crate::gateway::Egress::build(&egress()).unwrap();
+    bench.tables.house.outside().nat.set_egress(up, bench.now);
+    let again = bench.send(11, &segment(0x10));
+    assert_eq!(again.verdict, Verdict::Leave(LinkId(1)));
+    assert_eq!(again.bytes[26..36], first.bytes[26..36], "from the same address and port");
+    bench.adds_up(0);
+}
+
+#[test]
 fn fragments_that_come_before_the_first_one_wait_for_it() {
     let mut bench = Bench::new();
     let whole = changed(udp(station(1), ip(PEER), (5_000, 53), &[9; 1_200]), |header| {
