@@ -12,6 +12,7 @@
 //! Nothing here blocks, and nothing here decides where a frame goes. All of the crate's `unsafe` is in this folder,
 //! most of it in [`sys`].
 
+pub(crate) mod cpu;
 pub mod ethtool;
 pub mod fault;
 pub mod filter;

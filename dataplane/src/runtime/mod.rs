@@ -21,7 +21,8 @@
 //! Tables, captures and the clock are [`Shared`]; workers read them once per round and never wait for control. Commands
 //! are for what a worker owns alone: its descriptors.
 //!
-//! Before it sleeps, a worker whose traffic is light and answered soon looks again for a moment (`pace`).
+//! Before it sleeps, a worker whose traffic is light and answered soon looks again for a moment (`pace`); one with bulk
+//! traffic keeps the core on which it is (`seat`).
 //!
 //! Fairness: a round takes at most 64 frames from each ready port before it goes on to the next one.
 
@@ -33,6 +34,7 @@ mod outputs;
 mod outside;
 mod pace;
 pub mod remote;
+mod seat;
 mod worker;
 
 pub use crate::house::OutsideWants;

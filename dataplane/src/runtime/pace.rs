@@ -20,6 +20,11 @@ const MISSES_MAX: u32 = 16;
 /// Light rounds without a look after that.
 const PENANCE: u32 = 64;
 
+/// Whether a round that brought `bytes` is one of bulk traffic.
+pub(super) const fn is_heavy(bytes: usize) -> bool {
+    bytes > LIGHT
+}
+
 /// What the last rounds were like.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
@@ -29,15 +34,13 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// A round has brought `bytes`. One that brought none says nothing.
+    /// A round has brought `bytes`, one at least.
     pub(super) fn round(&mut self, bytes: usize) {
-        match bytes {
-            0 => {}
-            1..=LIGHT => {
-                self.light = self.light.saturating_add(1);
-                self.penance = self.penance.saturating_sub(1);
-            }
-            _ => self.light = 0,
+        if is_heavy(bytes) {
+            self.light = 0;
+        } else {
+            self.light = self.light.saturating_add(1);
+            self.penance = self.penance.saturating_sub(1);
         }
     }
 
@@ -72,8 +75,6 @@ mod tests {
             pace.round(LIGHT);
             assert!(!pace.looks());
         }
-        pace.round(0);
-        assert!(!pace.looks(), "an empty round is no evidence");
         pace.round(1);
         assert!(pace.looks());
     }

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::engine::{Engine, Progress, Round};
 use super::pace::{self, Pace};
+use super::seat::Seat;
 use super::{Event, Shared};
 use crate::gateway::route::LinkId;
 use crate::io::{FrameIo, PacketIo, UnderlayRx};
@@ -73,6 +74,7 @@ pub(super) struct Worker {
     wake: Arc<OwnedFd>,
     next_sweep: Moment,
     pace: Pace,
+    seat: Seat,
 }
 
 impl Worker {
@@ -92,8 +94,20 @@ impl Worker {
         }
         let waker = Waker(Arc::clone(&wake));
         let next_sweep = shared.now();
-        let pace = Pace::default();
-        Ok((Self { index, shared, engine, rx, commands, events, epoll, wake, next_sweep, pace }, waker))
+        let worker = Self {
+            index,
+            shared,
+            engine,
+            rx,
+            commands,
+            events,
+            epoll,
+            wake,
+            next_sweep,
+            pace: Pace::default(),
+            seat: Seat::default(),
+        };
+        Ok((worker, waker))
     }
 
     /// Runs until told to stop.
@@ -108,7 +122,12 @@ impl Worker {
                 return;
             }
             self.round(&ready);
-            self.pace.round(self.engine.take_received());
+            // A round that brought nothing says nothing.
+            let received = self.engine.take_received();
+            if received > 0 {
+                self.pace.round(received);
+                self.seat.after(pace::is_heavy(received), self.shared.now());
+            }
         }
     }
 
