@@ -131,11 +131,11 @@ impl House {
         self.touched.load(Ordering::Relaxed) && self.touched.swap(false, Ordering::Relaxed)
     }
 
-    /// Lends ports to the NAT; true: frames have waited for such, and a worker is to [resume](Self::take_resumed) them.
+    /// Lends ports to the NAT; true: frames have waited for such, and a worker is to go on with them.
     pub fn lend(&self, address: IpAddr, protocol: Protocol, ports: &[u16]) -> bool {
         let mut outside = self.outside();
         outside.lend(address, protocol, ports);
-        let resumes = !outside.waiting.is_empty();
+        let resumes = outside.waiting() > 0;
         if resumes {
             self.resumes.store(true, Ordering::Relaxed);
         }
@@ -182,6 +182,12 @@ impl Outside {
         let called = !self.wanted.is_empty() || !wants.is_empty();
         self.wants.extend(wants);
         called && !std::mem::replace(&mut self.called, true)
+    }
+
+    /// How many frames wait for ports.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Keeps a copy of a frame from `port` until ports are lent; false: there is no room for it.

@@ -105,7 +105,8 @@ fn judge(
     tally.held_of_link += u64::from(who == LINK && verdict == Verdict::Held);
     let mut outside = tables.house().outside();
     tally.lost += outside.nat.lost().iter().map(|(_, count)| count).sum::<u64>();
-    let accounted = counted + tally.lost + outside.nat.counts().fragments as u64;
+    let held = outside.nat.counts().fragments + outside.waiting();
+    let accounted = counted + tally.lost + held as u64;
     assert!(accounted <= tally.offered, "{accounted} of {} frames are counted", tally.offered);
     assert!(accounted + tally.held_of_link >= tally.offered, "{accounted} of {} frames", tally.offered);
 }

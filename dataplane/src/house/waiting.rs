@@ -45,8 +45,8 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+    pub(super) fn len(&self) -> usize {
+        self.frames.len()
     }
 
     /// Keeps a copy of `frame`; false: there is no room for it.
@@ -94,7 +94,7 @@ mod tests {
             assert_eq!(keep(&mut waiting, port, 60, Moment::ZERO), n < FRAMES_MAX, "{n}");
         }
         assert_eq!(waiting.take().len(), FRAMES_MAX);
-        assert!(waiting.is_empty());
+        assert_eq!(waiting.len(), 0);
         let half = BYTES_MAX / 2;
         assert!(keep(&mut waiting, 1, half, Moment::ZERO) && keep(&mut waiting, 1, half, Moment::ZERO));
         assert!(!keep(&mut waiting, 1, 1, Moment::ZERO));

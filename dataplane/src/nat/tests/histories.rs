@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::model::{Model, OPEN_FROM, Two};
+use super::model::{Model, OPEN_FROM};
 use super::world::*;
 use crate::gateway::{Egress, Filtering};
 use crate::nat::conntrack::Tracker;

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::world::{At, ONE, OTHER, Pk, Seen, TWO, at};
+use super::world::{At, ONE, OTHER, Pk, Seen, TWO, Two, at};
 use crate::gateway::LinkId;
 use crate::nat::conntrack::{self, Phase, Tracker, Way};
 use crate::nat::ports::REST;
@@ -40,15 +40,6 @@ impl Entry {
             (_, Phase::Closed) => SessionState::Closed,
         }
     }
-}
-
-/// How the second link fares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Two {
-    Up,
-    /// Nothing leaves by it, and the host has its address still.
-    Down,
-    Gone,
 }
 
 /// The reference.

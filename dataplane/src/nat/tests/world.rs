@@ -26,6 +26,15 @@ pub(super) const TWO: &str = "198.51.100.1";
 pub(super) const OTHER: &str = "192.0.2.7";
 pub(super) const SIX: &str = "2001:db8::1";
 
+/// How the second link fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Two {
+    Up,
+    /// Nothing leaves by it, and the host has its address still.
+    Down,
+    Gone,
+}
+
 /// A packet of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pk {
