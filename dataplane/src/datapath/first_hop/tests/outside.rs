@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::world::*;
-use crate::gateway::GATEWAY_MAC;
 use crate::gateway::route::LinkId;
+use crate::gateway::{Egress, EgressSpec, GATEWAY_MAC, RouteSpec};
 use crate::nat::Protocol;
 use crate::offload::Offload;
 use crate::tables::PortId;
@@ -129,14 +129,23 @@ fn a_published_port_is_reached_by_the_gateways_address_whether_the_host_has_it_o
     bench.adds_up(0);
 }
 
+/// A segment of one connection to [`PEER`], with these flags.
+fn segment(flags: u8) -> Vec<u8> {
+    let (mut frame, _) = tcp_owing(station(1), PEER.parse().unwrap(), b"some", 1_400);
+    frame[14 + 20 + 13] = flags;
+    frame
+}
+
+/// `spec` becomes the host's routing, with one route more: to [`PEER`] by `link`, or to nowhere.
+fn reroute(bench: &Bench, spec: &EgressSpec, link: Option<LinkId>) {
+    let mut spec = spec.clone();
+    spec.routes.push(RouteSpec { prefix: "0.0.0.0/1".parse().unwrap(), link, via: None, source: None });
+    bench.tables.house.outside().nat.set_egress(Egress::build(&spec).unwrap(), bench.now);
+}
+
 #[test]
 fn a_connection_whose_outside_address_has_gone_is_reset_at_its_next_segment() {
     let mut bench = Bench::new();
-    let segment = |flags: u8| {
-        let (mut frame, _) = tcp_owing(station(1), "8.8.8.8".parse().unwrap(), b"some", 1_400);
-        frame[14 + 20 + 13] = flags;
-        frame
-    };
     let (opens, goes_on) = (segment(0x02), segment(0x10));
     assert_eq!(bench.send(11, &opens).verdict, Verdict::Leave(LinkId(1)));
     let mut spec = egress();
@@ -146,10 +155,7 @@ fn a_connection_whose_outside_address_has_gone_is_reset_at_its_next_segment() {
     spec.routes.retain(|route| route.link == Some(LinkId(2)));
     spec.own.retain(|own| ![ip(OUTSIDE), ip(OUTSIDE6)].contains(own));
     for via in [None, Some(LinkId(2))] {
-        let prefix = "0.0.0.0/1".parse().unwrap();
-        spec.routes.push(crate::gateway::RouteSpec { prefix, link: via, via: None, source: None });
-        let egress = crate::gateway::Egress::build(&spec).unwrap();
-        bench.tables.house.outside().nat.set_egress(egress, bench.now);
+        reroute(&bench, &spec, via);
         let seen = bench.send(11, &goes_on);
         assert_eq!(seen.verdict, Verdict::Drop(DropReason::NatAddressGone));
         let [made] = &seen.made[..] else { panic!("{:?}", seen.made) };
@@ -157,7 +163,6 @@ fn a_connection_whose_outside_address_has_gone_is_reset_at_its_next_segment() {
         assert_eq!(made.bytes[..12], [station(1).mac.0, GATEWAY_MAC.0].concat());
         let tcp = &made.bytes[34..];
         assert_eq!((&tcp[4..8], tcp[13]), (&goes_on[34 + 8..34 + 12], 0x04), "what was acknowledged");
-        spec.routes.pop();
     }
     // It is a connection that is missed, and not a way.
     let other = changed(goes_on, |header| header.destination = [9, 9, 9, 9]);
@@ -169,11 +174,6 @@ fn a_connection_whose_outside_address_has_gone_is_reset_at_its_next_segment() {
 #[test]
 fn a_connection_whose_link_is_down_has_no_route_whatever_other_ways_there_are_and_goes_on_when_it_is_up() {
     let mut bench = Bench::new();
-    let segment = |flags: u8| {
-        let (mut frame, _) = tcp_owing(station(1), "8.8.8.8".parse().unwrap(), b"some", 1_400);
-        frame[14 + 20 + 13] = flags;
-        frame
-    };
     let first = bench.send(11, &segment(0x02));
     assert_eq!(first.verdict, Verdict::Leave(LinkId(1)));
     let mut down = egress();
@@ -181,14 +181,10 @@ fn a_connection_whose_link_is_down_has_no_route_whatever_other_ways_there_are_an
     down.neighbors.clear();
     down.routes.retain(|route| route.link == Some(LinkId(2)));
     for (via, reason) in [(None, DropReason::NoRoute), (Some(LinkId(2)), DropReason::NatNoRoute)] {
-        let prefix = "0.0.0.0/1".parse().unwrap();
-        down.routes.push(crate::gateway::RouteSpec { prefix, link: via, via: None, source: None });
-        let egress = crate::gateway::Egress::build(&down).unwrap();
-        bench.tables.house.outside().nat.set_egress(egress, bench.now);
+        reroute(&bench, &down, via);
         bench.send(11, &segment(0x10)).refused(reason, 11, 3, 0);
-        down.routes.pop();
     }
-    let up = crate::gateway::Egress::build(&egress()).unwrap();
+    let up = Egress::build(&egress()).unwrap();
     bench.tables.house.outside().nat.set_egress(up, bench.now);
     let again = bench.send(11, &segment(0x10));
     assert_eq!(again.verdict, Verdict::Leave(LinkId(1)));
